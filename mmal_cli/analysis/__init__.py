@@ -1,0 +1,1 @@
+"""Tables and statistics: pure functions of records, no files."""

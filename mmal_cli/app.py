@@ -1,0 +1,69 @@
+"""The `mmal` command: one subcommand for each file in `commands/`; the only place that catches UserError."""
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+
+import typer
+
+from mmal_cli.core import plugins
+from mmal_cli.core.errors import UserError
+
+PANELS = {1: "Make a dataset", 2: "Run", 3: "Analyse", 4: "Look and measure"}
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Builds the app from the folder and runs it."""
+    app = typer.Typer(
+        name="mmal",
+        help="Benchmark of multimodal active learning: make data, run query methods, make tables.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    modules = [importlib.import_module(f"mmal_cli.commands.{name}") for name in plugins.names("commands")]
+    for module in sorted(modules, key=lambda module: module.STAGE):
+        name = module.__name__.rpartition(".")[2]
+        app.command(name.replace("_", "-"), rich_help_panel=PANELS[int(module.STAGE)])(_guarded(getattr(module, name)))
+    app()
+
+
+def _guarded(command: Callable) -> Callable:
+    """Turns UserError and Ctrl-C into one message and an exit code; a bug keeps its traceback."""
+
+    @functools.wraps(command)
+    def run(*args, **kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            _stop(f"error: {error}", error.code)
+        except KeyboardInterrupt:
+            _stop("interrupted: what was finished stays; give the same command again to go on", INTERRUPTED)
+        except (ImportError, RuntimeError, OSError) as error:
+            if "torchvision" not in str(error):
+                raise
+            _stop(f"error: torch and torchvision do not belong together ({str(error).splitlines()[0]}); {_pair()}", 2)
+
+    return run
+
+
+def _pair() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def found(name: str) -> str:
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            return f"no {name}"
+
+    return (
+        f"found {found('torch')} and {found('torchvision')}; install a matching pair, for instance: "
+        "pip install torch==2.15.0 torchvision==0.29.2"
+    )
+
+
+def _stop(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Figures measured side by side with a plain reference, in one run."""

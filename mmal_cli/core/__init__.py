@@ -1,0 +1,1 @@
+"""What every room leans on: errors, chance, files, manifests, shards, plugins. Imports nothing above itself."""

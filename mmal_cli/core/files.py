@@ -1,0 +1,113 @@
+"""Files that are whole or absent: written beside their name, then moved onto it; identities are hashes of content."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmal_cli.core.errors import BAD_DATA, UserError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Gives a name to write to and moves it onto `path` at the end; after any error nothing is left.
+
+    A full disk or an unwritable folder is a UserError (exit 3) that names the place.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written: {error.strerror or error}; nothing half-written was kept, "
+            "make room or choose another folder and give the same command again",
+            BAD_DATA,
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small text file whole."""
+    with atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: Path, helps: str = "") -> Any:
+    """Reads a YAML file; `helps` is the command that would make it."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), BAD_DATA) from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}", BAD_DATA) from None
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style for what has structure, flow style for lists of plain values."""
+
+    def represent_list(self, data: list) -> yaml.Node:
+        plain = all(not isinstance(x, dict | list) for x in data)
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=plain)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def dump_yaml(value: Any) -> str:
+    """YAML text with the keys in the order given, lists of plain values on one line."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def identity(content: Any) -> str:
+    """12 hex digits of the canonical JSON of `content`: equal content, equal id, whatever the paths, times and machines."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:12]
+
+
+def canonical(content: Any) -> str:
+    """JSON with sorted keys and no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a file, read in pieces (about 1 s per GB)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping stays as a value."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def must_match(place: Path, found: Mapping[str, Any], expected: Mapping[str, Any], helps: str) -> None:
+    """Refuses to go on in a folder that another configuration made, naming the keys that differ."""
+    a, b = flatten(found), flatten(expected)
+    differ = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    if differ:
+        shown = ", ".join(f"{key} (there {a.get(key)!r}, asked {b.get(key)!r})" for key in differ[:5])
+        more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+        raise UserError(f"{place} belongs to another configuration: {shown}{more}; {helps}")
+
+
+def cached(path: Path, make: Callable[[Path], None]) -> Path:
+    """Makes a file once; two processes that race both make it and one whole copy stays."""
+    if not path.exists():
+        with atomic(path) as part:
+            make(part)
+    return path

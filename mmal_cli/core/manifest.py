@@ -1,0 +1,161 @@
+"""The YAML that folders are known by: models of datasets and runs, read and written nowhere else."""
+
+import difflib
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmal_cli import __version__
+from mmal_cli.core import files
+from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
+
+FORMAT = 1
+T = TypeVar("T", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen value that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Modality(Strict):
+    """One named input: `shape` is that of one sample, `dtype` that of the bytes on disk."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    kind: Literal["image", "vector", "series", "tokens"]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Shard(Strict):
+    """One HDF5 file of a split."""
+
+    file: str
+    samples: int
+    sha256: str
+
+
+class SplitFiles(Strict):
+    """The shards of a split, in order."""
+
+    samples: int
+    shards: list[Shard]
+
+
+class Manifest(Strict):
+    """The head that all manifests share. A subclass names its `kind` and the command that makes it."""
+
+    format: int = FORMAT
+    kind: str
+    id: str
+
+    @classmethod
+    def read(cls, path: Path, helps: str = "") -> Self:
+        """Reads and checks a manifest; `helps` is the command that would make it."""
+        raw = files.read_yaml(path, helps)
+        kind = cls.model_fields["kind"].default
+        if not isinstance(raw, dict) or raw.get("kind") != kind:
+            found = raw.get("kind") if isinstance(raw, dict) else type(raw).__name__
+            raise UserError(f"{path} holds {found!r}, expected kind {kind!r}", BAD_DATA)
+        if raw.get("format") != FORMAT:
+            raise UserError(
+                f"{path} has format {raw.get('format')!r}, this mmal {__version__} reads format {FORMAT}; "
+                "make it again, or use the mmal that wrote it",
+                BAD_DATA,
+            )
+        return check(cls, raw, str(path), BAD_DATA)
+
+    def write(self, path: Path) -> None:
+        """Writes the manifest whole; by then everything that it speaks of is on disk."""
+        files.write_text(path, files.dump_yaml(self.model_dump(mode="json", exclude_none=True)))
+
+
+class Dataset(Manifest):
+    """`dataset.yaml`: what a dataset folder holds. Its existence means that the folder is complete."""
+
+    kind: Literal["dataset"] = "dataset"
+    name: str
+    recipe: dict[str, Any]
+    modalities: list[Modality]
+    classes: int
+    class_names: list[str]
+    targets: list[str]
+    ceiling: dict[str, float] = {}
+    weak: str | None = None
+    splits: dict[str, SplitFiles]
+    counts: dict[str, Any]
+    notes: list[str] = []
+    made: dict[str, Any]
+    restricted: bool = False
+
+
+class Cycle(Strict):
+    """One finished cycle as run.yaml shows it; `metrics` is subset -> metric -> value."""
+
+    number: int
+    labels: int
+    best_epoch: int
+    validation: dict[str, float]
+    metrics: dict[str, dict[str, float]]
+    seconds: dict[str, float]
+    peak_memory_mb: float
+
+
+class Run(Manifest):
+    """`run.yaml`: one finished run; tables are made from it alone."""
+
+    kind: Literal["run"] = "run"
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    cycles: list[Cycle]
+    made: dict[str, Any]
+
+
+def check(model: type[T], raw: Any, place: str, code: int = WRONG_USE) -> T:
+    """Validates `raw` against a model; the error names the first wrong key, its nearest known name and the place."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{place}: {explain(error, model)}", code) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']} (found {first['input']!r})"
+    near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model)), n=1)
+    return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """All key names of a model and of the models inside it."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found |= _keys(inner)
+    return found
+
+
+def made(started: float, command: str, packages: tuple[str, ...]) -> dict[str, Any]:
+    """How something was made: versions, command, seconds; never a host name, a user or a path."""
+    return {
+        "mmal": __version__,
+        "command": command,
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,73 @@
+"""A split in memory or on the device, the subsets of its modalities, and its bytes as a network wants them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmal_cli.core import shards
+from mmal_cli.core.manifest import Dataset, Modality
+from mmal_cli.pool import Subset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples: inputs as on disk (B, ...), present (B, M) bool, labels (B,) int64, index (B,) int64 positions."""
+
+    inputs: Mapping[str, Tensor]
+    present: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """N samples, bytes as on disk: inputs (N, ...), present (N, M) bool, labels (N,) int64; all on one device."""
+
+    modalities: tuple[Modality, ...]
+    classes: int
+    inputs: Mapping[str, Tensor]
+    present: Tensor
+    labels: Tensor
+
+    @property
+    def names(self) -> Subset:
+        """Modality names, in the order of the columns of `present`."""
+        return tuple(modality.name for modality in self.modalities)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The samples at some positions, copied."""
+        index = index.to(self.labels.device)
+        return Batch({name: x[index] for name, x in self.inputs.items()}, self.present[index], self.labels[index], index)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split on a device."""
+        moved = {name: x.to(device) for name, x in self.inputs.items()}
+        return Split(self.modalities, self.classes, moved, self.present.to(device), self.labels.to(device))
+
+
+def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
+    """Reads a split of a dataset folder into memory, checked."""
+    samples = shards.read_split(folder, dataset, split)
+    inputs = {name: torch.from_numpy(array) for name, array in samples.inputs.items()}
+    present, labels = torch.from_numpy(samples.present), torch.from_numpy(samples.label)
+    return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels)
+
+
+def subsets(modalities: Subset) -> list[Subset]:
+    """All 2^M - 1 non-empty subsets, small ones first, each in the order of `modalities`."""
+    return [subset for size in range(1, len(modalities) + 1) for subset in combinations(modalities, size)]
+
+
+def subset_name(subset: Subset) -> str:
+    """`a`, `b`, `a+b`; as in manifests and tables."""
+    return "+".join(subset)
+
+
+def keep(present: Tensor, modalities: Subset, subset: Subset) -> Tensor:
+    """`present` (B, M) with all modalities outside the subset taken away."""
+    kept = torch.tensor([name in subset for name in modalities], device=present.device)
+    return present & kept

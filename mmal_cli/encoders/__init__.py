@@ -1,0 +1,1 @@
+"""An encoder turns one modality (B, ...) into vectors (B, width); file name = name in YAML."""

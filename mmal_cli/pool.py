@@ -1,0 +1,121 @@
+"""What the loop knows (the labelled mask) and what a query method may see (everything but the labels of the pool)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmal_cli.core.errors import UserError
+
+Subset = tuple[str, ...]  # modality names in the dataset's order; () is the empty coalition
+
+
+class Pool:
+    """The labelled mask over the N train samples of a run; all else of them that is not validation is the pool."""
+
+    def __init__(self, samples: int, validation: Tensor) -> None:
+        self.labelled = torch.zeros(samples, dtype=torch.bool)
+        self.barred = torch.zeros(samples, dtype=torch.bool)
+        self.barred[validation] = True
+
+    def label(self, indices: Tensor) -> None:
+        """Labels train positions; a repeat, a labelled, a validation or an out-of-range index is a ValueError."""
+        if indices.dtype != torch.int64 or indices.ndim != 1:
+            raise ValueError(f"indices are {indices.dtype} of shape {tuple(indices.shape)}, expected int64 of shape (size,)")
+        if indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < len(self.labelled)):
+            raise ValueError(f"indices reach from {indices.min()} to {indices.max()}, expected 0 to {len(self.labelled) - 1}")
+        if len(indices.unique()) != len(indices):
+            raise ValueError(f"{len(indices) - len(indices.unique())} of {len(indices)} indices are repeated")
+        taken = self.labelled[indices] | self.barred[indices]
+        if taken.any():
+            raise ValueError(f"{int(taken.sum())} of {len(indices)} indices are not in the pool, the first is {indices[taken][0]}")
+        self.labelled[indices] = True
+
+    @property
+    def labelled_index(self) -> Tensor:
+        """Train positions that are labelled, ascending."""
+        return self.labelled.nonzero().flatten()
+
+    @property
+    def unlabelled_index(self) -> Tensor:
+        """Train positions of the pool, ascending."""
+        return (~self.labelled & ~self.barred).nonzero().flatten()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the model says of some samples, each with the modalities that it has. A field is None unless it was asked for.
+
+    Attributes:
+        index: (n,) int64 train positions.
+        logits: (n, C) float32; with Monte Carlo passes the log of the mean probability.
+        embeddings: (n, D) float32, the fused vector that the head reads, before dropout.
+        passes: (K, n, C) float32 logits under K dropout masks, pass k with the same mask for every sample.
+        subset_logits: subset -> (n, C) with only these modalities kept; all 2^M subsets. A modality that the
+            sample lacks is absent in every subset.
+        subset_embeddings: subset -> (n, D), likewise.
+    """
+
+    index: Tensor
+    logits: Tensor | None = None
+    embeddings: Tensor | None = None
+    passes: Tensor | None = None
+    subset_logits: Mapping[Subset, Tensor] | None = None
+    subset_embeddings: Mapping[Subset, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """All that a query method sees. There is no field for labels of the pool.
+
+    Attributes:
+        unlabelled: predictions for the n pool samples, ascending index.
+        labelled: predictions for the labelled samples.
+        targets: labels of the labelled samples, in their order, int64.
+        present: (n, M) bool, which modalities each pool sample has.
+        modalities: M names, the columns of `present`.
+        cycle: number of this query, from 0.
+        cycles: trained models in the whole run; the run makes cycles - 1 queries.
+    """
+
+    unlabelled: Predictions
+    labelled: Predictions
+    targets: Tensor
+    present: Tensor
+    modalities: Subset
+    cycle: int
+    cycles: int
+
+
+def top(scores: Tensor, size: int) -> Tensor:
+    """Positions of the `size` highest scores, the lowest position first among equals; (n,) -> (size,) int64.
+
+    Raises:
+        UserError: a score is not finite.
+    """
+    finite = torch.isfinite(scores)
+    if not finite.all():
+        raise UserError(f"{int((~finite).sum())} of {len(scores)} scores are not finite, the first at position {int((~finite).nonzero()[0])}")
+    return torch.sort(scores, descending=True, stable=True).indices[:size]
+
+
+def checked(selected: Tensor, view: PoolView, size: int, qm: str) -> Tensor:
+    """The selection itself, if it has exactly `size` distinct indices of the pool; nothing fills it up.
+
+    Raises:
+        UserError: says what was found and what was expected.
+    """
+    place = f"query method {qm}, cycle {view.cycle}"
+    if not isinstance(selected, Tensor) or selected.dtype != torch.int64 or selected.ndim != 1:
+        found = f"{selected.dtype} of shape {tuple(selected.shape)}" if isinstance(selected, Tensor) else type(selected).__name__
+        raise UserError(f"{place}: returned {found}, expected an int64 tensor of shape ({size},)")
+    selected = selected.cpu()
+    distinct = selected.unique()
+    inside = torch.isin(distinct, view.unlabelled.index.cpu())
+    if len(selected) != size or len(distinct) != size or not inside.all():
+        raise UserError(
+            f"{place}: returned {len(selected)} indices, {len(distinct)} distinct, {int((~inside).sum())} of them outside the pool; "
+            f"expected {size} distinct indices of the pool"
+        )
+    return selected

@@ -1,0 +1,82 @@
+"""What a command prints: results on stdout, progress on stderr; used by `commands/` alone."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import typer
+
+Progress = Annotated[
+    Literal["auto", "plain", "none"], typer.Option("--progress", help="Live bar on a terminal, plain lines elsewhere.")
+]
+PLAIN_EVERY = 10.0  # seconds between two plain lines
+
+
+@contextmanager
+def progress(title: str, mode: str = "auto") -> Iterator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total): a rich bar on a terminal, plain lines with time left elsewhere."""
+    if mode == "none":
+        yield lambda done, total: None
+    elif mode == "plain" or not sys.stderr.isatty():
+        yield _plain(title)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain(title: str) -> Callable[[int, int], None]:
+    started = said = time.monotonic()
+    first: int | None = None
+
+    def update(done: int, total: int) -> None:
+        nonlocal said, first
+        now = time.monotonic()
+        first = done if first is None else first
+        if done == first or (now - said < PLAIN_EVERY and done < total):
+            return
+        said = now
+        left = (now - started) / (done - first) * (total - done)
+        note(f"{title}: {done} of {total}, {duration(left)} left" if done < total else f"{title}: {total}, {duration(now - started)}")
+
+    return update
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 5 s, 2 h 10 min."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    return f"{s // 60} min {s % 60} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60} min"
+
+
+def note(message: str) -> None:
+    """A line for the person, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def result(text: object) -> None:
+    """A line of result, on stdout."""
+    print(text, flush=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str = "") -> None:
+    """A table on stdout; the columns after the first are aligned right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=foot or None, caption_justify="left")
+    for number, name in enumerate(columns):
+        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*row)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(shown)
