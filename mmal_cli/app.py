@@ -4,9 +4,11 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from mmal_cli import __version__
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 
@@ -15,10 +17,14 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Builds the app from the folder and runs it."""
+    """Runs the command that was typed."""
+    build()()
+
+
+def build() -> typer.Typer:
+    """The app, with one subcommand for each file in `commands/`."""
     app = typer.Typer(
         name="mmal",
-        help="Benchmark of multimodal active learning: make data, run query methods, make tables.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -27,7 +33,15 @@ def main() -> None:
     for module in sorted(modules, key=lambda module: module.STAGE):
         name = module.__name__.rpartition(".")[2]
         app.command(name.replace("_", "-"), rich_help_panel=PANELS[int(module.STAGE)])(_guarded(getattr(module, name)))
-    app()
+    app.callback()(_version)
+    return app
+
+
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
+    """Benchmark of multimodal active learning: make data, run query methods, make tables."""
+    if version:
+        print(f"mmal {__version__}")
+        raise typer.Exit
 
 
 def _guarded(command: Callable) -> Callable:

@@ -15,36 +15,37 @@ PLAIN_EVERY = 10.0  # seconds between two plain lines
 
 
 @contextmanager
-def progress(title: str, mode: str = "auto") -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with (done, total): a rich bar on a terminal, plain lines with time left elsewhere."""
+def progress(title: str, unit: str, mode: str = "auto") -> Iterator[Callable[[int, int], None]]:
+    """Gives a function to call with (done, total) units: a rich bar on a terminal, plain lines with time left elsewhere."""
     if mode == "none":
         yield lambda done, total: None
     elif mode == "plain" or not sys.stderr.isatty():
-        yield _plain(title)
+        yield _plain(title, unit)
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()
         with Bar(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _plain(title: str) -> Callable[[int, int], None]:
+def _plain(title: str, unit: str) -> Callable[[int, int], None]:
     started = said = time.monotonic()
-    first: int | None = None
+    first, last = None, -1
 
     def update(done: int, total: int) -> None:
-        nonlocal said, first
+        nonlocal said, first, last
         now = time.monotonic()
         first = done if first is None else first
-        if done == first or (now - said < PLAIN_EVERY and done < total):
+        if done <= max(first, last) or (now - said < PLAIN_EVERY and done < total):
             return
-        said = now
+        said, last = now, done
         left = (now - started) / (done - first) * (total - done)
-        note(f"{title}: {done} of {total}, {duration(left)} left" if done < total else f"{title}: {total}, {duration(now - started)}")
+        rest = f"{duration(left)} left" if done < total else f"done in {duration(now - started)}"
+        note(f"{title}: {done} of {total} {unit}, {rest}")
 
     return update
 

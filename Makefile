@@ -1,0 +1,67 @@
+# Two commands from a fresh clone, each on its own: `make demo` and `make test`. `make` lists the others.
+# PYTHON=... picks the interpreter (3.11 or newer); without it python3 is tried first, then the newer names.
+
+PYTHON ?= python3
+INTERPRETERS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.14 python3.13 python3.12 python3.11)
+ENV := .venv/.installed
+MMAL := .venv/bin/mmal
+
+DEMO_TRAIN := 4000
+DEMO_TEST := 1000
+DEMO_SIZE := 32
+DEMO_QMS := random badge bmmal
+DEMO_SEEDS := 0 1
+
+.PHONY: help demo test lint bench clean distclean
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+help: ## Lists these targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+# make shows each command before it runs it. What is done already is found done by mmal itself, so a second `make demo` goes on.
+demo: $(ENV) ## Makes a small synergy dataset, runs 3 query methods x 2 seeds on the CPU, prints the AULC and rank tables.
+	@mkdir -p demo && date +%s > demo/.started
+	$(MMAL) gen-quint --setting synergy --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE) --out demo/data/synergy
+	$(foreach seed,$(DEMO_SEEDS),$(foreach qm,$(DEMO_QMS),$(call al_run,$(qm),$(seed))))
+	$(MMAL) aulc demo/runs --out demo/results/aulc.yaml
+	$(MMAL) rank demo/results/aulc.yaml --out demo/results/rank.yaml
+	@echo "==> the demo took $$(( $$(date +%s) - $$(cat demo/.started) )) s; runs and tables are in demo/"
+
+define al_run
+	$(MMAL) al-run --data demo/data/synergy --qm $(1) --regime low --seed $(2) --with quick --gpu none --out demo/runs
+
+endef
+
+test: $(ENV) ## Runs the tests.
+	.venv/bin/python -m pytest
+
+lint: $(ENV) ## Checks the code's style and its formatting.
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+bench: $(ENV) ## Measures speed, beside a plain reference in the same run.
+	$(MMAL) bench
+
+clean: ## Removes build outputs, caches and demo/.
+	rm -rf build dist *.egg-info demo .pytest_cache .ruff_cache .hypothesis
+	find mmal_cli data_recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Removes .venv too.
+	rm -rf .venv
+
+# The environment. The stamp is written last: an interrupted installation goes on at the next `make`.
+$(ENV): pyproject.toml constraints.txt
+	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+	  found=; for python in $(INTERPRETERS); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "error: Python 3.11 or newer not found (tried $(INTERPRETERS)); name one by: make PYTHON=/path/to/python3" >&2; exit 2; \
+	  fi; \
+	  echo "==> making .venv with $$found"; \
+	  $$found -m venv --clear .venv; \
+	fi
+	@echo "==> installing mmal and what it needs into .venv (once; some minutes, up to 3 GB where torch comes with CUDA)"
+	.venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@

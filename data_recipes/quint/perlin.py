@@ -1,0 +1,115 @@
+"""Perlin noise as one exact matrix product, and the erasure of an exact fraction of a mask by it.
+
+The value at a pixel is linear in the gradients at the lattice nodes around it. So all octaves together are one product
+(gradients of a coarse cell) x (weights), the same weights for every cell and image. Both factors hold small integers: every
+partial sum stays below 2^24, where float32 counts exactly, so the result does not depend on the order in which a BLAS adds.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+WEIGHT_ONE = 1 << 10  # weight 1 in the product
+GRADIENT_ONE = 1 << 6  # length of a gradient in the product
+DIRECTIONS = 256
+GRADIENTS = np.array(
+    [[round(GRADIENT_ONE * f(2 * math.pi * d / DIRECTIONS)) for f in (math.sin, math.cos)] for d in range(DIRECTIONS)], np.float32
+)  # (256, 2) y, x
+LARGEST = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """What the product needs, for one size of image.
+
+    Attributes:
+        nodes: how many gradients an image takes.
+        index: (cells, K/2) int64, for each coarse cell the nodes inside it and on its rim.
+        weights: (K, p * p) float32 of integers; p is the width of a coarse cell in pixels.
+        cells: coarse cells along a side.
+    """
+
+    nodes: int
+    index: np.ndarray
+    weights: np.ndarray
+    cells: int
+
+
+@lru_cache(maxsize=8)
+def lattice(size: int, cells: int, octaves: int, persistence: float = 0.5) -> Lattice:
+    """Weights of the fractal sum over `octaves`, each twice as fine and `persistence` times as strong as the one before."""
+    width = size // cells
+    nodes, index, weights = 0, [], []
+    for octave in range(octaves):
+        fine = 1 << octave
+        side = cells * fine + 1
+        corner = np.arange(cells) * fine
+        local = np.arange(fine + 1)
+        rows = (corner[:, None, None, None] + local[None, None, :, None]) * side
+        node = rows + corner[None, :, None, None] + local[None, None, None, :]
+        index.append(nodes + node.reshape(cells * cells, -1))
+        weights.append(_weights(width, fine, persistence**octave))
+        nodes += side * side
+    joined = np.round(np.concatenate(weights) * WEIGHT_ONE).astype(np.float32)
+    bound = np.abs(joined).sum(axis=0).max() * GRADIENT_ONE
+    assert bound < 1 << 19, "the product must stay exact, and leave room for a pixel number beside it"
+    return Lattice(nodes, np.concatenate(index, axis=1), joined, cells)
+
+
+def _weights(width: int, fine: int, strength: float) -> np.ndarray:
+    """Share of each node's gradient (y, then x) in each pixel of a coarse cell: (2 (fine + 1)^2, width^2) float64."""
+    t = np.arange(width) * fine / width  # position in fine cells; a pixel on a node has an offset of exactly 0
+    away = t[None, :] - np.arange(fine + 1)[:, None]  # (nodes, pixels)
+    near = np.maximum(1 - np.abs(away), 0)
+    share = near * near * near * (near * (near * 6 - 15) + 10)  # Perlin's fade; fade(1 - d) = 1 - fade(d)
+    y = (share * away)[:, None, :, None] * share[None, :, None, :]
+    x = share[:, None, :, None] * (share * away)[None, :, None, :]
+    return strength * np.stack([y, x], axis=2).reshape(2 * (fine + 1) ** 2, width * width)
+
+
+def noise(directions: np.ndarray, plan: Lattice) -> np.ndarray:
+    """Fractal gradient noise (Perlin 2002), in steps of 1 / (WEIGHT_ONE * GRADIENT_ONE).
+
+    Args:
+        directions: (n, plan.nodes) uint8, the direction of each node's gradient in 1/256 turns.
+        plan: from `lattice`.
+
+    Returns:
+        (n, W, W) float32 holding integers below 2^19. The customary factor sqrt(2) is left out: only the order counts.
+    """
+    n, cells = len(directions), plan.cells
+    gradients = GRADIENTS[directions[:, plan.index]].reshape(n * cells * cells, -1)
+    width = math.isqrt(plan.weights.shape[1])
+    flat = gradients @ plan.weights
+    return flat.reshape(n, cells, cells, width, width).transpose(0, 1, 3, 2, 4).reshape(n, cells * width, cells * width)
+
+
+def keys(values: np.ndarray) -> np.ndarray:
+    """Noise as integers that are all different: equal values are told apart by the pixel's number. (n, W, W) -> (n, W * W) int32."""
+    n, pixels = len(values), values.shape[1] * values.shape[2]
+    spare = max(0, (pixels - 1).bit_length() - 12)  # 19 bits and a sign of noise, 12 of pixel; larger images take from the noise
+    ordered = values.reshape(n, pixels).astype(np.int32)
+    ordered >>= spare
+    ordered <<= (pixels - 1).bit_length()
+    ordered |= np.arange(pixels, dtype=np.int32)
+    return ordered
+
+
+def thresholds(key: np.ndarray, pixels: np.ndarray, count: np.ndarray, erase: np.ndarray) -> np.ndarray:
+    """The key below which exactly `erase` of an image's foreground pixels lie.
+
+    Args:
+        key: (n, W * W) int32, all different within an image.
+        pixels: (n, P) positions of the foreground pixels, anything after the first `count`.
+        count: (n,) foreground pixels.
+        erase: (n,) how many of them go, fewer than `count`.
+
+    Returns:
+        (n,) int32.
+    """
+    inside = np.take_along_axis(key, pixels, axis=1)
+    inside[np.arange(pixels.shape[1]) >= count[:, None]] = LARGEST
+    inside.sort(axis=1)
+    return inside[np.arange(len(key)), erase]

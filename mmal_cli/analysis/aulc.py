@@ -1,0 +1,134 @@
+"""Areas under learning curves, per run and over seeds; the x axis is the cycle, with unit spacing."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from mmal_cli.core import files
+from mmal_cli.core.errors import BAD_DATA, UserError, unknown
+from mmal_cli.core.manifest import Run, check
+from mmal_cli.core.tables import AulcRow, Measures, Place, Spread, TableDataset
+
+
+def aulc(curve: Sequence[float]) -> float:
+    """Trapezoid over the N measured points, range [0, N - 1] for values in [0, 1]; 0 for a single point.
+
+    The paper's tables hold this (docs/protocol.md, "AULC"); its text puts a zero first, see `aulc_from_zero`.
+    fsum, so that curves with the same points in another order tie exactly when they should.
+    """
+    return math.fsum([curve[0] / 2, *curve[1:-1], curve[-1] / 2]) if len(curve) > 1 else 0.0
+
+
+def aulc_from_zero(curve: Sequence[float]) -> float:
+    """The same with ACC(0) = 0 put first, range [0, N - 1/2]: the formula of the paper's text."""
+    return aulc([0.0, *curve])
+
+
+def aubc(curve: Sequence[float]) -> float | None:
+    """aulc / (N - 1), in [0, 1] (Lueth et al. 2023); None for a single point, which spans no interval."""
+    return aulc(curve) / (len(curve) - 1) if len(curve) > 1 else None
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation (ddof 1; None for one value)."""
+    return Spread(mean=fmean(values), sd=stdev(values) if len(values) > 1 else None, values=list(values))
+
+
+def measures(curves: Sequence[Sequence[float]]) -> Measures:
+    """The three areas over seeds; curves: one for each seed, all of the same length."""
+    single = len(curves[0]) == 1
+
+    def over_seeds(area: Callable[[Sequence[float]], float]) -> Spread:
+        return spread([area(curve) for curve in curves])
+
+    return Measures(
+        aulc=over_seeds(aulc),
+        aulc_from_zero=over_seeds(aulc_from_zero),
+        aubc=None if single else over_seeds(aubc),
+    )
+
+
+def rows(records: Mapping[str, Run], metric: str) -> list[AulcRow]:
+    """One row for each (dataset, regime, moddrop, qm), seeds in order.
+
+    Args:
+        records: place (the run's folder, for messages) -> record.
+        metric: a key of each subset's metrics, for example balanced_accuracy.
+
+    Raises:
+        UserError: runs of one row differ in more than the seed, or share the seed; a metric is missing or not finite.
+    """
+    groups: dict[tuple, list[tuple[int, str]]] = defaultdict(list)
+    for name, run in records.items():
+        place = check(Place, run.config, f"{name} config", BAD_DATA)
+        groups[place.row].append((place.seed, name))
+    return [_row([name for _, name in sorted(groups[key])], records, metric) for key in sorted(groups)]
+
+
+def _row(names: Sequence[str], records: Mapping[str, Run], metric: str) -> AulcRow:
+    """One row of the runs with these names, in the order of their seeds."""
+    first = records[names[0]]
+    for earlier, name in zip(names, names[1:], strict=False):
+        _must_belong_together(earlier, records[earlier], name, records[name])
+    curves = {name: _curves(name, records[name], metric) for name in names}
+    place = Place.model_validate(first.config)
+    return AulcRow(
+        **place.model_dump(exclude={"seed"}),
+        cycles=len(first.cycles),
+        seeds=[records[name].config["seed"] for name in names],
+        runs=[records[name].id for name in names],
+        command=first.made.get("command"),
+        subsets={subset: measures([curves[name][subset] for name in names]) for subset in curves[names[0]]},
+    )
+
+
+def _must_belong_together(a: str, run_a: Run, b: str, run_b: Run) -> None:
+    """Refuses to average runs that differ in more than the seed."""
+    if run_a.config["seed"] == run_b.config["seed"]:
+        raise UserError(f"{a} and {b} are the same cell (seed {run_a.config['seed']}); leave one of them out", BAD_DATA)
+    helps = f"it cannot be averaged with {a}; run one of them again with the settings of the other, or keep them apart"
+    files.must_match(Path(b), _comparable(run_b), _comparable(run_a), helps)
+
+
+def _comparable(run: Run) -> dict[str, Any]:
+    """What must be the same for all seeds of a row."""
+    config = {key: value for key, value in run.config.items() if key != "seed"}
+    return config | {"inputs": run.inputs, "cycles": len(run.cycles), "subsets": sorted(run.cycles[0].metrics if run.cycles else {})}
+
+
+def _curves(name: str, run: Run, metric: str) -> dict[str, list[float]]:
+    """subset -> the metric in each cycle."""
+    if not run.cycles:
+        raise UserError(f"{name}/run.yaml has no cycles", BAD_DATA)
+    if [cycle.number for cycle in run.cycles] != list(range(len(run.cycles))):
+        raise UserError(f"{name}/run.yaml has cycles {[cycle.number for cycle in run.cycles]}, expected 0, 1, 2, ...", BAD_DATA)
+    return {
+        subset: [_value(name, cycle.number, cycle.metrics, subset, metric) for cycle in run.cycles]
+        for subset in run.cycles[0].metrics
+    }
+
+
+def _value(name: str, number: int, metrics: Mapping[str, Mapping[str, float]], subset: str, metric: str) -> float:
+    found = metrics.get(subset, {})
+    if metric not in found:
+        raise unknown(f"metric in {name}, cycle {number}, subset {subset}:", metric, found)
+    if not math.isfinite(found[metric]):
+        raise UserError(f"{name}: cycle {number} has {metric} {found[metric]} for subset {subset}, expected a number", BAD_DATA)
+    return found[metric]
+
+
+def datasets(records: Mapping[str, Run]) -> dict[str, TableDataset]:
+    """What the runs say of the datasets they read; two runs that read different content under one name are an error."""
+    found: dict[str, TableDataset] = {}
+    seen: dict[str, str] = {}
+    for name, run in records.items():
+        raw = run.inputs["dataset"]
+        dataset = TableDataset(id=raw["id"], weak=raw.get("weak"), ceiling=raw.get("ceiling") or {})
+        if found.setdefault(raw["name"], dataset) != dataset:
+            helps = f"it read other data than {seen[raw['name']]}, so the two cannot stand in one table"
+            files.must_match(Path(name), dataset.model_dump(), found[raw["name"]].model_dump(), helps)
+        seen.setdefault(raw["name"], name)
+    return found

@@ -1,0 +1,69 @@
+"""`mmal al-run`: one active-learning run."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmal_cli import show
+
+STAGE = 2.1
+
+QueryMethod = Annotated[str, typer.Option("--qm", help="Query method: a name (mmal ls qms) or a path to your own .py file.")]
+Regime = Annotated[str, typer.Option(help="Label regime: low, mid or high.")]
+Data = Annotated[Path | None, typer.Option(help="Dataset folder; without it the one under ./data.")]
+Seed = Annotated[int, typer.Option(help="The one integer that all chance of the run comes from.", min=0)]
+Dropping = Annotated[bool | None, typer.Option("--moddrop/--no-moddrop", help="Modality dropout; default: the protocol's.")]
+Gpu = Annotated[str, typer.Option(help="auto, none (the CPU) or the number of a GPU.")]
+With = Annotated[list[str] | None, typer.Option("--with", help="Overlay: a name (quick) or a YAML file; may be repeated.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="A setting, such as train.lr=0.01; may be repeated.")]
+Out = Annotated[Path, typer.Option(help="Folder of all runs.")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the settings and where each comes from, and stop.")]
+
+
+def al_run(
+    qm: QueryMethod,
+    regime: Regime,
+    data: Data = None,
+    seed: Seed = 0,
+    moddrop: Dropping = None,
+    gpu: Gpu = "auto",
+    overlays: With = None,
+    assignments: Assignments = None,
+    out: Out = Path("runs"),
+    print_config: PrintConfig = False,
+    progress: show.Progress = "auto",
+) -> None:
+    """Run active learning once: one dataset, one query method, one regime, one seed."""
+    from mmal_cli.cell import Cell
+    from mmal_cli.core import datasets, plugins, settings
+
+    folder = datasets.choose(data)
+    dataset = datasets.read(folder)
+    plugins.find("queries", qm, "query method")
+    resolved, sources = settings.resolve(dataset, regime, qm, overlays or (), assignments or (), moddrop)
+    if print_config:
+        _print(resolved.model_dump(mode="json"), sources)
+        return
+
+    from mmal_cli.device import choose_device
+    from mmal_cli.loop import run_active_learning
+
+    device = choose_device(gpu)
+    cell = Cell(dataset, qm, regime, seed, resolved)
+    words = ["mmal", "al-run", "--data", str(folder), "--qm", qm, "--regime", regime, "--seed", str(seed)]
+    words += [word for name in overlays or () for word in ("--with", name)]
+    words += [word for text in assignments or () for word in ("--set", text)]
+    words += [] if moddrop is None else ["--moddrop" if moddrop else "--no-moddrop"]
+    with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
+        path, ran = run_active_learning(cell, folder, out, device, shlex.join(words), bar)
+    if not ran:
+        show.note(f"{path} is already done")
+    show.result(path)
+
+
+def _print(settings: dict, sources: dict[str, str]) -> None:
+    from mmal_cli.core.files import flatten
+
+    show.table("", ("key", "value", "from"), [(key, str(value), sources[key]) for key, value in flatten(settings).items()])

@@ -1,0 +1,33 @@
+"""Dataset folders: which one is meant, and what its manifest says."""
+
+from pathlib import Path
+
+from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.manifest import Dataset
+
+MANIFEST = "dataset.yaml"
+
+
+def choose(data: Path | None, root: Path = Path("data")) -> Path:
+    """The folder given, or the one dataset under `root`; none or several is an error that names them."""
+    if data is not None:
+        return data
+    found = sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise UserError(f"no dataset under {root}/; make one, for instance: mmal gen-quint --setting synergy", BAD_DATA)
+    if len(found) > 1:
+        raise UserError(f"{len(found)} datasets under {root}/; name one: --data " + " | --data ".join(map(str, found)))
+    return found[0]
+
+
+def read(folder: Path) -> Dataset:
+    """The manifest of a dataset folder; without one the folder is missing or not complete."""
+    if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.glob("*.h5")):
+        raise UserError(f"{folder} is not complete: it has shards and no {MANIFEST}; give its command again", BAD_DATA)
+    return Dataset.read(folder / MANIFEST, helps=_maker(folder.name))
+
+
+def _maker(name: str) -> str:
+    """The command that would make a dataset of this name."""
+    real = {"share": "mmal prepare-share SOURCE", "food101": "mmal prepare-food101 SOURCE"}
+    return real.get(name, f"mmal gen-quint --setting {name if name in ('missing', 'unique') else 'synergy'}")

@@ -1,0 +1,193 @@
+"""The settings of a run: model defaults < protocol < --with files < --set, each value knowing where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from mmal_cli.core import files, manifest, plugins
+from mmal_cli.core.errors import UserError, unknown
+from mmal_cli.core.manifest import Dataset, Strict
+
+PROTOCOLS = "protocols"
+
+
+class Model(Strict):
+    """The network. What the paper leaves open is marked ours in docs/protocol.md."""
+
+    encoders: dict[str, str] = {"image": "efficientnet"}  # modality name or kind -> encoder
+    encoder_options: dict[str, dict[str, Any]] = {}  # encoder -> its keyword arguments
+    width: int = Field(256, ge=1)  # D
+    projection_dropout: float = Field(0.0, ge=0, lt=1)
+    fusion: str = "transformer"
+    fusion_options: dict[str, Any] = {"layers": 2, "heads": 4, "feedforward": 512, "dropout": 0.0, "missing": "mask"}
+    mc_dropout: float = Field(0.5, gt=0, lt=1)  # before the head, only for methods that need passes
+    mc_passes: int = Field(50, ge=1)  # K
+
+
+class ModDrop(Strict):
+    """Modality dropout in training, per sample and step; never the last modality."""
+
+    enabled: bool = True
+    p: float = Field(0.5, ge=0, le=1)
+    mode: Literal["one", "bernoulli"] = "one"
+
+
+class Train(Strict):
+    """The training recipe of one cycle."""
+
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(128, ge=1)
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup_epochs: int = Field(10, ge=0)
+    min_epoch_samples: int = Field(5500, ge=1)
+    balanced_sampling: bool = False
+    augmentation: Literal["none", "basic", "randaug"] = "basic"
+    moddrop: ModDrop = ModDrop()
+
+
+class Scale(Strict):
+    """Mean and standard deviation per channel (or one for all), for inputs in [0, 1]."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class Regime(Strict):
+    """Budgets as numbers or as multiples of the number of classes ("5C"), and what the regime changes in training."""
+
+    start: int | str | None = None
+    validation: int | str | None = None
+    query: int | str | None = None
+    cycles: int = Field(10, ge=1)
+    train: dict[str, Any] = {}
+
+
+class Protocol(Strict):
+    """One file of protocols/, or an overlay: every field may be left out."""
+
+    model: Model = Model()
+    train: Train = Train()
+    normalise: dict[str, Scale] = {"image": Scale(mean=[0.5], std=[0.5])}  # modality name or kind
+    start_set: Literal["balanced", "random"] = "balanced"
+    validation_set: Literal["balanced", "random"] = "balanced"
+    query_options: dict[str, dict[str, Any]] = {}  # query method -> its keyword arguments
+    regimes: dict[str, Regime] = {}
+
+
+class Budget(Strict):
+    """Labels at first, validation samples, labels asked per cycle, trained models."""
+
+    start: int = Field(ge=1)
+    validation: int = Field(ge=1)
+    query: int = Field(ge=1)
+    cycles: int = Field(ge=1)
+
+
+class Settings(Strict):
+    """What one run is made with, nothing left open; part of its identity."""
+
+    model: Model
+    train: Train
+    normalise: dict[str, Scale]
+    start_set: Literal["balanced", "random"]
+    validation_set: Literal["balanced", "random"]
+    query_options: dict[str, Any]
+    budget: Budget
+
+
+def resolve(
+    dataset: Dataset,
+    regime: str,
+    qm: str,
+    overlays: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    moddrop: bool | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """The settings of a run and, for every dotted key, the file or option that it comes from.
+
+    Args:
+        dataset: its name picks the protocol (`default` if it has none), its classes turn "5C" into a number.
+        overlays: names in protocols/ or paths, later ones win.
+        assignments: `key=value`, later ones win.
+        moddrop: True or False overrides; None leaves the protocol's value.
+
+    Raises:
+        UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind.
+    """
+    own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
+    layers = [("default", Protocol().model_dump(mode="json"))]
+    layers += [(f"{name}.yaml" if "/" not in name and "." not in name else name, _layer(name)) for name in (own, *overlays)]
+    layers += [(f"--set {text}", _assignment(text)) for text in assignments]
+    if moddrop is not None:
+        layers.append(("--moddrop" if moddrop else "--no-moddrop", {"train": {"moddrop": {"enabled": moddrop}}}))
+
+    known = {name for _, layer in layers for name in layer.get("regimes", {})}
+    if regime not in known:
+        raise unknown("regime", regime, known)
+    merged: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in layers:
+        chosen = dict(layer.get("regimes", {}).get(regime, {}))
+        training = chosen.pop("train", {})
+        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
+        flat |= {"budget": chosen, "query_options": layer.get("query_options", {}).get(qm, {})}
+        _merge(merged, flat, source, sources)
+        _merge(merged, {"train": training}, f"{source} ({regime})", sources)
+    merged["budget"] = {"cycles": 10} | {key: _count(key, value, dataset.classes) for key, value in merged["budget"].items()}
+    settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
+    return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
+
+
+def for_name(table: Mapping[str, Any], name: str, kind: str, what: str) -> Any:
+    """Looks a modality up by its name, then by its kind."""
+    if name in table or kind in table:
+        return table.get(name, table.get(kind))
+    raise UserError(f"no {what} for modality {name!r} of kind {kind!r}; give one: --set model.encoders.{kind}=NAME")
+
+
+def _layer(name: str) -> dict[str, Any]:
+    """An overlay or protocol as it stands in its file, checked key by key."""
+    path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
+    raw = files.read_yaml(path) or {}
+    manifest.check(Protocol, raw, str(path) if "/" in name else f"protocols/{path.name}")
+    return raw
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    """`train.lr=0.01` -> {"train": {"lr": 0.01}}, checked."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text!r} is not of the form key=value, for instance: --set train.lr=0.01")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {text}: {value!r} is not a YAML value") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    manifest.check(Protocol, nested, f"--set {text}")
+    return nested
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any], source: str, sources: dict[str, str], prefix: str = "") -> None:
+    """Deep merge, later wins; remembers the source of every leaf."""
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            into[key] = into[key] if isinstance(into.get(key), dict) else {}
+            _merge(into[key], value, source, sources, f"{prefix}{key}.")
+        else:
+            into[key] = value
+            sources[f"{prefix}{key}"] = source
+
+
+def _count(key: str, value: Any, classes: int) -> Any:
+    """A budget as a number; "5C" is five for each class."""
+    if not isinstance(value, str):
+        return value
+    factor = value.removesuffix("C")
+    if not factor.isdigit():
+        raise UserError(f"budget {key} is {value!r}, expected a number, or a multiple of the classes such as 5C")
+    return int(factor) * (classes if value.endswith("C") else 1)

@@ -1,0 +1,216 @@
+"""The tables that analysis makes, as YAML: AULC and ranks of our runs, and the values that the paper prints."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, model_validator
+
+from mmal_cli.core import files
+from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.manifest import Manifest, Strict, check
+
+REGIMES = ("low", "mid", "high")
+NO_MODDROP = "-nomoddrop"
+
+
+class Place(BaseModel):
+    """A run's place in the grid, as its config says; other keys of the config are ignored."""
+
+    dataset: str
+    regime: str
+    moddrop: bool
+    qm: str
+    seed: int
+
+    @property
+    def block(self) -> tuple[str, tuple[int, str], bool]:
+        """What is ranked together: sorts by dataset, then low, mid, high, then moddrop (on first)."""
+        return self.dataset, regime_order(self.regime), not self.moddrop
+
+    @property
+    def row(self) -> tuple[tuple[str, tuple[int, str], bool], str]:
+        """What is averaged: the block and the method."""
+        return self.block, self.qm
+
+    @property
+    def folder(self) -> str:
+        """The folder of all seeds, below that of all runs."""
+        return f"{self.dataset}/{self.regime}/{self.qm}{'' if self.moddrop else NO_MODDROP}"
+
+
+class Spread(Strict):
+    """A mean over seeds. What is not defined is left out: the `sd` (ddof 1) of one seed, the `values` of a printed mean."""
+
+    mean: float
+    sd: float | None = None
+    values: list[float] = []  # unrounded, in the order of the row's seeds
+
+
+class Measures(Strict):
+    """The areas under one learning curve; the aubc of a single cycle is not defined and left out."""
+
+    aulc: Spread
+    aulc_from_zero: Spread | None = None
+    aubc: Spread | None = None
+
+
+class AulcRow(Strict):
+    """All seeds of one (dataset, regime, moddrop, qm); `command` made the first of them."""
+
+    dataset: str
+    regime: str
+    moddrop: bool
+    qm: str
+    cycles: int | None = None
+    seeds: list[int] = []
+    runs: list[str] = []
+    command: str | None = None
+    subsets: dict[str, Measures]
+
+
+class TableDataset(Strict):
+    """What a table knows of a dataset; `moddrop` is the variant of its main comparison, where the table itself says so."""
+
+    id: str | None = None
+    weak: str | None = None
+    ceiling: dict[str, float] = {}
+    moddrop: bool | None = None
+
+    def factor(self, subset: str) -> float:
+        """What a value is shown times: 1 / ceiling of a partially predictive subset, as the paper does (x10), otherwise 1."""
+        ceiling = self.ceiling.get(subset, 1.0)
+        return 1 / ceiling if 0 < ceiling < 1 else 1.0
+
+
+class AulcTable(Manifest):
+    """`aulc.yaml`: plain values (never times ten) of one metric."""
+
+    kind: Literal["aulc"] = "aulc"
+    metric: str
+    datasets: dict[str, TableDataset]
+    rows: list[AulcRow]
+    made: dict[str, Any]
+
+
+class RankBlock(Strict):
+    """The ranks of one (dataset, regime); 1 is the highest score, ties share the average of their places."""
+
+    dataset: str
+    regime: str
+    moddrop: bool
+    weak: str
+    seeds: list[int]  # none where the scores are printed means
+    scores: dict[str, float]
+    ranks: dict[str, float]
+
+
+class RankTable(Manifest):
+    """`rank.yaml`: ranks per block and their sums per regime, as in the paper's Table 3; lower is better."""
+
+    kind: Literal["rank"] = "rank"
+    source: str  # id of the table that was ranked
+    metric: str
+    methods: list[str]
+    blocks: list[RankBlock]
+    sums: dict[str, dict[str, float]]
+    made: dict[str, Any]
+
+
+class PublishedTable(Strict):
+    """One table of the paper: regime -> qm -> (mean, sd) for each column; partially predictive columns are times ten."""
+
+    table: int
+    dataset: str
+    moddrop: bool
+    columns: list[str]
+    aulc: dict[str, dict[str, list[tuple[float, float]]]]
+
+    @model_validator(mode="after")
+    def _one_value_per_column(self) -> Self:
+        for regime, methods in self.aulc.items():
+            for qm, values in methods.items():
+                if len(values) != len(self.columns):
+                    raise ValueError(
+                        f"table {self.table} {regime} {qm} has {len(values)} values for {len(self.columns)} columns"
+                    )
+        return self
+
+
+class PublishedRanks(Strict):
+    """Table 3 of the paper: what was ranked, and the sums."""
+
+    weak_modality: dict[str, str]
+    moddrop: dict[str, bool]
+    low: dict[str, float] = {}
+    mid: dict[str, float] = {}
+    high: dict[str, float] = {}
+
+
+class Published(Strict):
+    """The paper's AULC tables and rank sums."""
+
+    tables: list[PublishedTable]
+    rank_sums: PublishedRanks | None = None
+
+    def as_aulc(self) -> AulcTable:
+        """The printed means as an AULC table: rows without seeds, weak modalities and variants as in Table 3."""
+        weak = self.rank_sums.weak_modality if self.rank_sums else {}
+        variant = self.rank_sums.moddrop if self.rank_sums else {}
+        names = sorted({table.dataset for table in self.tables})
+        return AulcTable(
+            id=files.identity(self.model_dump(mode="json")),
+            metric="balanced_accuracy",
+            datasets={name: TableDataset(weak=weak.get(name), moddrop=variant.get(name)) for name in names},
+            rows=[row for table in self.tables for row in _printed_rows(table)],
+            made={"source": "published tables"},
+        )
+
+
+def _printed_rows(table: PublishedTable) -> list[AulcRow]:
+    return [
+        AulcRow(
+            dataset=table.dataset,
+            regime=regime,
+            moddrop=table.moddrop,
+            qm=qm,
+            subsets={
+                column: Measures(aulc=Spread(mean=mean, sd=sd))
+                for column, (mean, sd) in zip(table.columns, values, strict=True)
+            },
+        )
+        for regime, methods in table.aulc.items()
+        for qm, values in methods.items()
+    ]
+
+
+def is_published(raw: Any) -> bool:
+    """Whether a YAML file holds published tables: it has a list of `tables` and no head."""
+    return isinstance(raw, dict) and "tables" in raw and "kind" not in raw
+
+
+def read_aulc(path: Path) -> AulcTable:
+    """Reads aulc.yaml, or published values as if they were one; which of the two it is, the content says."""
+    raw = files.read_yaml(path, "mmal aulc RUNS")
+    if is_published(raw):
+        return check(Published, raw, str(path), BAD_DATA).as_aulc()
+    return AulcTable.read(path, "mmal aulc RUNS")
+
+
+def save(table: Manifest, path: Path) -> None:
+    """Writes a table over an older one of its kind, and over nothing else: runs grow, so a table is made again and again."""
+    if path.exists():
+        raw = files.read_yaml(path)
+        found = raw.get("kind") if isinstance(raw, dict) else type(raw).__name__
+        if found != table.kind:
+            raise UserError(f"{path} holds {found!r}, not an older {table.kind} table; choose another --out")
+    table.write(path)
+
+
+def content(table: Manifest) -> dict[str, Any]:
+    """What the YAML holds, for --json."""
+    return table.model_dump(mode="json", exclude_none=True)
+
+
+def regime_order(regime: str) -> tuple[int, str]:
+    """Sorts low, mid, high, then others by name."""
+    return (REGIMES.index(regime) if regime in REGIMES else len(REGIMES), regime)

@@ -1,0 +1,33 @@
+"""The device of a run: chosen, named, and how much memory it took."""
+
+import resource
+
+import torch
+
+from mmal_cli.core.errors import UserError
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far: of the device's allocator on a GPU, resident on a CPU."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+
+
+def choose_device(gpu: str) -> torch.device:
+    """`auto`: a GPU if there is one; `none`: the CPU; a number: that GPU, or an error."""
+    count = torch.cuda.device_count()
+    if gpu == "none" or (gpu == "auto" and count == 0):
+        return torch.device("cpu")
+    if gpu == "auto":
+        return torch.device("cuda", 0)
+    if not gpu.isdigit():
+        raise UserError(f"--gpu {gpu!r} is not auto, none or a number")
+    if int(gpu) >= count:
+        raise UserError(f"GPU {gpu} is not there: torch {torch.__version__} sees {count or 'no'} GPU; run on the CPU: --gpu none")
+    return torch.device("cuda", int(gpu))

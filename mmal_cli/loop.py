@@ -1,0 +1,172 @@
+"""One active-learning run: train, test, ask, label, again; a file after each cycle, so that a killed run goes on."""
+
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmal_cli.cell import Cell
+from mmal_cli.core import files, plugins, shards
+from mmal_cli.core.errors import unknown
+from mmal_cli.core.manifest import Cycle, Run, made
+from mmal_cli.data import Split, load_split, subset_name, subsets
+from mmal_cli.device import device_name, peak_memory_mb
+from mmal_cli.first import first_model
+from mmal_cli.metrics import metrics
+from mmal_cli.pool import Pool, PoolView, Predictions, Subset, checked
+from mmal_cli.start import start
+from mmal_cli.train import Chance, Fitted, dropout_masks, fit, predict
+
+log = logging.getLogger("mmal")
+HALF = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays on the table during a run; only the pool changes."""
+
+    cell: Cell
+    method: ModuleType
+    train: Split
+    test: Split
+    validation: Tensor
+    pool: Pool
+
+    @property
+    def dropout(self) -> float:
+        """Before the head: only methods that need Monte Carlo passes train with it (as realistic-al does)."""
+        return self.cell.settings.model.mc_dropout if "passes" in self.method.NEEDS else 0.0
+
+
+def run_active_learning(
+    cell: Cell,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    command: str,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Path, bool]:
+    """Runs one cell, or goes on with it, or finds it done.
+
+    Args:
+        cell: which one.
+        data: its dataset folder.
+        out: the folder of all runs.
+        device: where to train.
+        command: for run.yaml.
+        on_progress: called with (epochs done, epochs in all).
+
+    Returns:
+        The run's folder, and whether anything had to be run.
+
+    Raises:
+        UserError: damaged data, a folder of another configuration, a budget that the dataset does not have, a loss or
+            scores that are not finite, a selection that is not `size` distinct pool samples.
+    """
+    folder, started = cell.folder(out), time.monotonic()
+    if (folder / "run.yaml").exists():
+        found = Run.read(folder / "run.yaml")
+        _same_run(folder, {"config": found.config, "dataset_id": found.inputs["dataset"]["id"]}, cell)
+        return folder, False
+    method = load_method(cell.qm, cell.settings.query_options)
+    train, test = (load_split(data, cell.dataset, split).to(device) for split in ("train", "test"))
+    pool, validation = start(train, cell)
+    bench = Bench(cell, method, train, test, validation, pool)
+    epochs, total = cell.settings.train.epochs, cell.settings.train.epochs * cell.settings.budget.cycles
+    cycles = []
+    for number in range(cell.settings.budget.cycles):
+        path = folder / f"cycle-{number:02d}.h5"
+        if not path.exists():
+            _run_cycle(bench, number, path, lambda epoch, before=number * epochs: on_progress(before + epoch, total))
+        arrays, attributes = shards.read_arrays(path)
+        _same_run(path, attributes["identity"], cell)
+        cycles.append(Cycle.model_validate(attributes["cycle"]))
+        pool.label(torch.from_numpy(arrays["selected"]))
+        on_progress((number + 1) * epochs, total)
+    info = made(started, command, ("torch", "torchvision", "numpy")) | {"device": device_name(device)}
+    run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
+    run.write(folder / "run.yaml")
+    return folder, True
+
+
+def load_method(name: str, options: Mapping[str, Any]) -> ModuleType:
+    """A query method by name or path; an option that its `query` does not take is an error."""
+    method = plugins.load("queries", name, "query method", must_have="query")
+    known = [p.name for p in inspect.signature(method.query).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of query method {plugins.label(name)}", option, known)
+    return method
+
+
+def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], None]) -> None:
+    """Trains, tests and asks once, and writes the cycle's file."""
+    cell, pool, settings = bench.cell, bench.pool, bench.cell.settings
+    chance, labelled, clock = Chance(cell.seed, number), bench.pool.labelled_index, [time.monotonic()]
+    train = partial(fit, bench.train, labelled, bench.validation, settings, bench.dropout, chance, on_epoch)
+    # the folder of a regime is two above that of a run: <regime>/<qm>/seed-<k>
+    shared = path.parents[2] / ".first-models"
+    fitted = first_model(cell, bench.train, bench.dropout, shared, train) if number == 0 else train()
+    clock.append(time.monotonic())
+    masks = dropout_masks(settings, bench.dropout, chance)
+    logits = _test(fitted, bench.test, masks)
+    clock.append(time.monotonic())
+    selected = torch.empty(0, dtype=torch.int64)
+    if number < settings.budget.cycles - 1:
+        view = view_of(fitted, bench.train, pool, bench.method.NEEDS, masks, number, settings.budget.cycles)
+        asked = bench.method.query(view, settings.budget.query, chance("query"), **settings.query_options)
+        selected = checked(asked, view, settings.budget.query, plugins.label(cell.qm))
+    clock.append(time.monotonic())
+    cycle = Cycle(
+        number=number,
+        labels=len(labelled),
+        best_epoch=fitted.best_epoch,
+        validation=fitted.validation,
+        metrics={subset_name(subset): metrics(x, bench.test.labels) for subset, x in logits.items()},
+        seconds={name: round(b - a, 3) for name, a, b in zip(("train", "test", "query"), clock, clock[1:], strict=False)},
+        peak_memory_mb=peak_memory_mb(bench.train.labels.device),
+    )
+    halves = {f"test_logits/{subset_name(s)}": x.clamp(-HALF, HALF).half().cpu().numpy() for s, x in logits.items()}
+    arrays = {"labelled": labelled.numpy(), "selected": selected.numpy(), "validation": bench.validation.numpy()}
+    shards.write_arrays(path, arrays | halves, {"identity": cell.identity, "cycle": cycle.model_dump(mode="json")})
+    whole = cycle.metrics[subset_name(bench.test.names)]["balanced_accuracy"]
+    log.info("cycle %d: %d labels, balanced accuracy %.4f, seconds %s", number, len(labelled), whole, cycle.seconds)
+
+
+def _test(fitted: Fitted, test: Split, masks: Tensor | None) -> Mapping[Subset, Tensor]:
+    """Logits of every subset of modalities on the whole test split."""
+    index = torch.arange(len(test.labels))
+    return predict(fitted.model, test, index, {"subset_logits"}, masks, subsets(test.names)).subset_logits
+
+
+def view_of(
+    fitted: Fitted, train: Split, pool: Pool, needs: set[str], masks: Tensor | None, number: int, cycles: int
+) -> PoolView:
+    """What the query method sees: the predictions that it NEEDS, and of all labels those of the labelled samples."""
+    coalitions = [(), *subsets(train.names)] if {"subset_logits", "subset_embeddings"} & needs else []
+
+    def scored(index: Tensor) -> Predictions:
+        return predict(fitted.model, train, index, needs, masks, coalitions)
+
+    unlabelled, labelled = pool.unlabelled_index.to(train.labels.device), pool.labelled_index.to(train.labels.device)
+    return PoolView(
+        unlabelled=scored(unlabelled) if needs else Predictions(unlabelled),
+        labelled=scored(labelled) if "labelled" in needs else Predictions(labelled),
+        targets=train.labels[labelled],
+        present=train.present[unlabelled],
+        modalities=train.names,
+        cycle=number,
+        cycles=cycles,
+    )
+
+
+def _same_run(place: Path, found: Mapping[str, Any], cell: Cell) -> None:
+    files.must_match(place, found, cell.identity, "choose another --out, or remove that run's folder")

@@ -1,0 +1,131 @@
+"""The network of every run: an encoder and a projection for each modality, a fusion, a linear head."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmal_cli.core import plugins, seeds
+from mmal_cli.core.errors import UserError
+from mmal_cli.core.manifest import Modality
+from mmal_cli.core.settings import Model as Settings
+from mmal_cli.core.settings import Scale, for_name
+
+
+class Model(nn.Module):
+    """Classifies samples with any subset of their modalities (paper, A.2).
+
+    Args:
+        modalities: M of them, in the order of the columns of `present`.
+        classes: C.
+        settings: encoders, width D, fusion.
+        normalise: modality name or kind -> mean and standard deviation of inputs in [0, 1].
+        dropout: before the head; above zero only for methods that ask for Monte Carlo passes.
+    """
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        classes: int,
+        settings: Settings,
+        normalise: Mapping[str, Scale],
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(modality.name for modality in modalities)
+        self.adapters = nn.ModuleDict({m.name: _adapter(m, normalise) for m in modalities})
+        self.encoders = nn.ModuleDict({m.name: _encoder(m, settings) for m in modalities})
+        self.projections = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Linear(encoder.width, settings.width),
+                    nn.GELU(),
+                    nn.LayerNorm(settings.width),
+                    nn.Dropout(settings.projection_dropout),
+                )
+                for name, encoder in self.encoders.items()
+            }
+        )
+        fusion = plugins.load("fusions", settings.fusion, "fusion", must_have="Fusion")
+        self.fusion = _built(fusion.Fusion, settings.fusion, (len(self.names), settings.width), settings.fusion_options)
+        self.width = settings.width
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(settings.width, classes)
+
+    def tokens(self, inputs: Mapping[str, Tensor], present: Tensor) -> Tensor:
+        """Projected encodings (B, M, D); each encoder runs only on the samples that have its modality, others are zero."""
+        columns = []
+        for m, name in enumerate(self.names):
+            rows = present[:, m].nonzero().flatten()
+            token = torch.zeros(len(present), self.width, device=present.device)
+            if len(rows):
+                encoded = self.projections[name](self._encode(name, inputs[name][rows]))
+                token = token.index_copy(0, rows, encoded.to(token.dtype))
+            columns.append(token)
+        return torch.stack(columns, dim=1)
+
+    def embed(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """Fuses the modalities that are present: (B, M, D), (B, M) -> (B, D)."""
+        return self.fusion(tokens, present)
+
+    def forward(self, inputs: Mapping[str, Tensor], present: Tensor, kept: Tensor) -> Tensor:
+        """Logits (B, C) in training; `present` is what the samples have, `kept` what modality dropout leaves of it."""
+        return self.head(self.dropout(self.embed(self.tokens(inputs, present), kept)))
+
+    def _encode(self, name: str, x: Tensor) -> Tensor:
+        """Encodes one modality; a single sample cannot give batch statistics, so it uses the running ones."""
+        encoder = self.encoders[name]
+        alone = self.training and len(x) == 1
+        encoder.train(self.training and not alone)
+        return encoder(self.adapters[name](x))
+
+
+class _Image(nn.Module):
+    """uint8 (B, C, H, W) -> float, normalised per channel."""
+
+    def __init__(self, channels: int, scale: Scale) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(scale.mean).expand(channels)[:, None, None].clone(), persistent=False)
+        self.register_buffer("std", torch.tensor(scale.std).expand(channels)[:, None, None].clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() / 255 - self.mean) / self.std
+
+
+def _adapter(modality: Modality, normalise: Mapping[str, Scale]) -> nn.Module:
+    """Bytes on disk -> what an encoder of this kind reads."""
+    if modality.kind == "image":
+        return _Image(modality.shape[0], for_name(normalise, modality.name, modality.kind, "normalisation"))
+    return nn.Identity()
+
+
+def _encoder(modality: Modality, settings: Settings) -> nn.Module:
+    name = for_name(settings.encoders, modality.name, modality.kind, "encoder")
+    module = plugins.load("encoders", name, "encoder", must_have="Encoder")
+    if modality.kind not in module.KINDS:
+        reads = ", ".join(sorted(module.KINDS))
+        raise UserError(f"encoder {name!r} reads {reads}; modality {modality.name!r} is of kind {modality.kind!r}")
+    return _built(module.Encoder, name, (modality.shape,), settings.encoder_options.get(name, {}))
+
+
+def _built(make: type[nn.Module], name: str, args: tuple, options: Mapping) -> nn.Module:
+    """Makes a plugin's module; an option that it does not have is the user's mistake."""
+    try:
+        return make(*args, **options)
+    except TypeError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def build(
+    modalities: Sequence[Modality],
+    classes: int,
+    settings: Settings,
+    normalise: Mapping[str, Scale],
+    dropout: float,
+    seed: int,
+    *purpose: str | int,
+) -> Model:
+    """A model whose first weights depend only on (seed, purpose); the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.derive(seed, *purpose))
+        return Model(modalities, classes, settings, normalise, dropout)

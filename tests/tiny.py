@@ -1,0 +1,59 @@
+"""A small dataset of the real format: two noisy images of 16 px whose brightness in one corner each tells the class."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mmal_cli.core import shards
+from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.seeds import derive
+
+PIXELS = 16
+
+
+def samples(start: int, stop: int, classes: int, modalities: tuple[str, ...], absent: Mapping[str, float], split: str) -> Iterator:
+    """Samples start..stop-1; modality m shows digit m of the class in base ceil(sqrt(classes))."""
+    for k in range(start, stop):
+        rng = np.random.default_rng(derive(0, "tiny", split, k))
+        label, present, inputs = k % classes, [], {}
+        for name in modalities:
+            image = rng.integers(0, 60, (1, 3, PIXELS, PIXELS), dtype=np.uint8)
+            image[0, label % 3, : PIXELS // 2] += np.uint8(60 + 100 * label // classes)
+            has = split != "train" or rng.random() >= absent.get(name, 0.0)
+            present.append(has)
+            inputs[name] = image * np.uint8(has)
+        if not any(present):
+            present[0] = True
+        yield shards.Samples(
+            inputs, np.array([present]), np.array([label]), np.array([f"{split}-{k}"]), {"shape": np.array([label], np.uint8)}
+        )
+
+
+def make(
+    folder: Path,
+    train: int = 120,
+    test: int = 30,
+    classes: int = 3,
+    modalities: tuple[str, ...] = ("a", "b"),
+    absent: Mapping[str, float] | None = None,
+    name: str = "tiny",
+    **build,
+) -> Dataset:
+    """Makes the dataset in a folder."""
+    absent = absent or {}
+    plans = {
+        split: shards.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
+        for split, n in (("train", train), ("test", test))
+    }
+    head = {
+        "name": name,
+        "recipe": {"name": "tiny", "train": train, "test": test, "classes": classes, "absent": dict(absent), "m": list(modalities)},
+        "modalities": [{"name": m, "kind": "image", "shape": [3, PIXELS, PIXELS], "dtype": "uint8"} for m in modalities],
+        "classes": classes,
+        "class_names": [f"class {c}" for c in range(classes)],
+        "targets": ["class"],
+        "weak": modalities[-1],
+        "counts": {"samples": train + test},
+    }
+    return shards.build(folder, head, plans, command="mmal make-tiny", **build)[0]
