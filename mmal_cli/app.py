@@ -33,15 +33,21 @@ def build() -> typer.Typer:
     for module in sorted(modules, key=lambda module: module.STAGE):
         name = module.__name__.rpartition(".")[2]
         app.command(name.replace("_", "-"), rich_help_panel=PANELS[int(module.STAGE)])(_guarded(getattr(module, name)))
-    app.callback()(_version)
+    app.callback()(_about)
     return app
 
 
-def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
-    """Benchmark of multimodal active learning: make data, run query methods, make tables."""
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         print(f"mmal {__version__}")
         raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version)]
+
+
+def _about(version: Version = False) -> None:
+    """Benchmark of multimodal active learning: make data, run query methods, make tables."""
 
 
 def _guarded(command: Callable) -> Callable:
@@ -56,11 +62,19 @@ def _guarded(command: Callable) -> Callable:
         except KeyboardInterrupt:
             _stop("interrupted: what was finished stays; give the same command again to go on", INTERRUPTED)
         except (ImportError, RuntimeError, OSError) as error:
-            if "torchvision" not in str(error):
+            cause = _of_torchvision(error)
+            if cause is None:
                 raise
-            _stop(f"error: torch and torchvision do not belong together ({str(error).splitlines()[0]}); {_pair()}", 2)
+            _stop(f"error: torch and torchvision do not belong together ({str(cause).splitlines()[0]}); {_pair()}", 2)
 
     return run
+
+
+def _of_torchvision(error: BaseException | None) -> BaseException | None:
+    """The error of torchvision behind an error, if there is one: transformers wraps it in one that does not name it."""
+    while error is not None and "torchvision" not in str(error):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _pair() -> str:

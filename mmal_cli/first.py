@@ -28,6 +28,6 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
 
     path = files.cached(folder / f"{files.identity(content)}.pt", make)
     state = torch.load(path, map_location=device, weights_only=True)
-    model = build(train.modalities, train.classes, settings.model, settings.normalise, dropout, 0).to(device)
+    model = build(train.modalities, train.classes, settings, dropout, seed=0).to(device)
     model.load_state_dict(state["weights"])
     return Fitted(model.eval(), state["best_epoch"], state["validation"])

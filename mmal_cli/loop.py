@@ -17,13 +17,15 @@ from mmal_cli.cell import Cell
 from mmal_cli.core import files, plugins, shards
 from mmal_cli.core.errors import unknown
 from mmal_cli.core.manifest import Cycle, Run, made
+from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, subset_name, subsets
 from mmal_cli.device import device_name, peak_memory_mb
 from mmal_cli.first import first_model
 from mmal_cli.metrics import metrics
 from mmal_cli.pool import Pool, PoolView, Predictions, Subset, checked
+from mmal_cli.predict import dropout_masks, predict
 from mmal_cli.start import start
-from mmal_cli.train import Chance, Fitted, dropout_masks, fit, predict
+from mmal_cli.train import Fitted, fit
 
 log = logging.getLogger("mmal")
 HALF = torch.finfo(torch.float16).max

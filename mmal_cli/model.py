@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmal_cli.core import plugins, seeds
+from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
-from mmal_cli.core.settings import Model as Settings
-from mmal_cli.core.settings import Scale, for_name
+from mmal_cli.core.settings import Model as ModelSettings
+from mmal_cli.core.settings import Scale, Settings, for_name
 
 
 class Model(nn.Module):
@@ -27,7 +27,7 @@ class Model(nn.Module):
         self,
         modalities: Sequence[Modality],
         classes: int,
-        settings: Settings,
+        settings: ModelSettings,
         normalise: Mapping[str, Scale],
         dropout: float = 0.0,
     ) -> None:
@@ -99,7 +99,7 @@ def _adapter(modality: Modality, normalise: Mapping[str, Scale]) -> nn.Module:
     return nn.Identity()
 
 
-def _encoder(modality: Modality, settings: Settings) -> nn.Module:
+def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
     name = for_name(settings.encoders, modality.name, modality.kind, "encoder")
     module = plugins.load("encoders", name, "encoder", must_have="Encoder")
     if modality.kind not in module.KINDS:
@@ -116,16 +116,8 @@ def _built(make: type[nn.Module], name: str, args: tuple, options: Mapping) -> n
         raise UserError(f"{name}: {error}") from error
 
 
-def build(
-    modalities: Sequence[Modality],
-    classes: int,
-    settings: Settings,
-    normalise: Mapping[str, Scale],
-    dropout: float,
-    seed: int,
-    *purpose: str | int,
-) -> Model:
-    """A model whose first weights depend only on (seed, purpose); the global generator is left as it was."""
+def build(modalities: Sequence[Modality], classes: int, settings: Settings, dropout: float, seed: int) -> Model:
+    """A model whose first weights depend only on the seed; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive(seed, *purpose))
-        return Model(modalities, classes, settings, normalise, dropout)
+        torch.manual_seed(seed)
+        return Model(modalities, classes, settings.model, settings.normalise, dropout)

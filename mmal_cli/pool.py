@@ -23,13 +23,14 @@ class Pool:
         """Labels train positions; a repeat, a labelled, a validation or an out-of-range index is a ValueError."""
         if indices.dtype != torch.int64 or indices.ndim != 1:
             raise ValueError(f"indices are {indices.dtype} of shape {tuple(indices.shape)}, expected int64 of shape (size,)")
-        if indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < len(self.labelled)):
+        if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < len(self.labelled)):
             raise ValueError(f"indices reach from {indices.min()} to {indices.max()}, expected 0 to {len(self.labelled) - 1}")
         if len(indices.unique()) != len(indices):
             raise ValueError(f"{len(indices) - len(indices.unique())} of {len(indices)} indices are repeated")
         taken = self.labelled[indices] | self.barred[indices]
         if taken.any():
-            raise ValueError(f"{int(taken.sum())} of {len(indices)} indices are not in the pool, the first is {indices[taken][0]}")
+            first = int(indices[taken][0])
+            raise ValueError(f"{int(taken.sum())} of {len(indices)} indices are not in the pool, the first is {first}")
         self.labelled[indices] = True
 
     @property
@@ -94,9 +95,9 @@ def top(scores: Tensor, size: int) -> Tensor:
     Raises:
         UserError: a score is not finite.
     """
-    finite = torch.isfinite(scores)
-    if not finite.all():
-        raise UserError(f"{int((~finite).sum())} of {len(scores)} scores are not finite, the first at position {int((~finite).nonzero()[0])}")
+    wrong = (~torch.isfinite(scores)).nonzero()
+    if len(wrong):
+        raise UserError(f"{len(wrong)} of {len(scores)} scores are not finite, the first at position {int(wrong[0])}")
     return torch.sort(scores, descending=True, stable=True).indices[:size]
 
 
@@ -108,14 +109,13 @@ def checked(selected: Tensor, view: PoolView, size: int, qm: str) -> Tensor:
     """
     place = f"query method {qm}, cycle {view.cycle}"
     if not isinstance(selected, Tensor) or selected.dtype != torch.int64 or selected.ndim != 1:
-        found = f"{selected.dtype} of shape {tuple(selected.shape)}" if isinstance(selected, Tensor) else type(selected).__name__
+        kind = type(selected).__name__
+        found = f"{selected.dtype} of shape {tuple(selected.shape)}" if isinstance(selected, Tensor) else kind
         raise UserError(f"{place}: returned {found}, expected an int64 tensor of shape ({size},)")
     selected = selected.cpu()
     distinct = selected.unique()
-    inside = torch.isin(distinct, view.unlabelled.index.cpu())
-    if len(selected) != size or len(distinct) != size or not inside.all():
-        raise UserError(
-            f"{place}: returned {len(selected)} indices, {len(distinct)} distinct, {int((~inside).sum())} of them outside the pool; "
-            f"expected {size} distinct indices of the pool"
-        )
+    outside = int((~torch.isin(distinct, view.unlabelled.index.cpu())).sum())
+    if len(selected) != size or len(distinct) != size or outside:
+        found = f"{len(selected)} indices, {len(distinct)} distinct, {outside} of them outside the pool"
+        raise UserError(f"{place}: returned {found}; expected {size} distinct indices of the pool")
     return selected

@@ -1,8 +1,9 @@
 """Folders of runs: which are finished, which are not, and the command that makes a run or goes on with it."""
 
+import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from mmal_cli.core.settings import PROTOCOLS, Protocol
 from mmal_cli.core.tables import NO_MODDROP, Place
 
 RECORD = "run.yaml"
+ROOT = "runs"  # al-run's default --out
+AL_RUN = ["mmal", "al-run"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,25 @@ def find(folder: Path) -> Runs:
         raise UserError(f"{folder} not found; make runs by: mmal al-run --qm random --regime low", BAD_DATA)
     places = sorted(place for place in [folder, *folder.rglob("*")] if place.is_dir() and _is_run(place))
     return Runs(
-        finished={place: Run.read(place / RECORD) for place in places if (place / RECORD).exists()},
+        finished={place: _read(place) for place in places if (place / RECORD).exists()},
         unfinished=[place for place in places if not (place / RECORD).exists()],
     )
+
+
+def _read(folder: Path) -> Run:
+    """The record; its command gets the --out that it was found under, which a record does not know: so it can be repeated."""
+    run = Run.read(folder / RECORD)
+    words = shlex.split(run.made.get("command", ""))
+    if words[:2] != AL_RUN:
+        return run
+    return run.model_copy(update={"made": run.made | {"command": shlex.join(_set_out(words, folder))}})
+
+
+def _set_out(words: list[str], folder: Path) -> list[str]:
+    """--out as seen from here, for a run folder that does not lie in ./runs."""
+    parents = folder.resolve().parents
+    root = os.path.relpath(parents[3]) if place_of(folder) and len(parents) > 3 else ROOT
+    return words if root == ROOT else _set(words, "--out", root)
 
 
 def _is_run(folder: Path) -> bool:
@@ -61,16 +80,39 @@ def command(wanted: Place, commands: Iterable[tuple[Place, str]] = ()) -> str:
 
     Args:
         wanted: its place.
-        commands: places and commands of finished runs. The command of the same row, otherwise of the same block, is taken
-            over with another seed (and method), so that overlays and --set are kept; what another command than al-run made
-            says nothing. Without one it is the plain command with the dataset's protocol.
+        commands: places and commands of finished runs. The nearest one of the same dataset and moddrop (same row, then same
+            regime) is taken over with another seed, method and regime, so that --data, overlays and --set are kept; what
+            another command than al-run made says nothing. Without one it is the plain command with the dataset's protocol.
     """
-    near = [(place.qm != wanted.qm, shlex.split(text)) for place, text in commands if place.block == wanted.block]
-    near = [(other, words) for other, words in near if words[:2] == ["mmal", "al-run"] and "--qm" in words]
+    near = []
+    for place, text in commands:
+        words = shlex.split(text)
+        if (place.dataset, place.moddrop) == (wanted.dataset, wanted.moddrop) and words[:2] == AL_RUN and "--qm" in words[:-1]:
+            near.append((place.regime != wanted.regime, place.qm != wanted.qm, words))
     if not near:
         return _plain(wanted)
-    other, words = min(near)
-    return shlex.join(_set(_set(words, "--qm", wanted.qm) if other else words, "--seed", str(wanted.seed)))
+    *_, words = min(near)
+    if plugins.label(words[words.index("--qm") + 1]) != wanted.qm:  # the same method may have been given as a path
+        words = _set(words, "--qm", wanted.qm)
+    return shlex.join(_set(_set(words, "--regime", wanted.regime), "--seed", str(wanted.seed)))
+
+
+def resume(folder: Path, finished: Mapping[Path, Run]) -> str | None:
+    """The command that goes on with an unfinished run; None if its path does not name its place."""
+    if (wanted := place_of(folder)) is None:
+        return None
+    commands = [
+        (check(Place, run.config, f"{path / RECORD} config", BAD_DATA), run.made.get("command", ""))
+        for path, run in finished.items()
+    ]
+    return shlex.join(_set_out(shlex.split(command(wanted, commands)), folder))
+
+
+def method_folder(wanted: Place, text: str) -> str:
+    """The folder of all seeds that a command writes to."""
+    words = shlex.split(text)
+    root = words[words.index("--out") + 1] if "--out" in words[:-1] else ROOT
+    return f"{root}/{wanted.folder}"
 
 
 def _set(words: list[str], option: str, value: str) -> list[str]:
@@ -82,16 +124,15 @@ def _set(words: list[str], option: str, value: str) -> list[str]:
 
 
 def _plain(wanted: Place) -> str:
-    words = ["mmal", "al-run", "--data", f"data/{wanted.dataset}", "--qm", wanted.qm, "--regime", wanted.regime]
+    words = [*AL_RUN, "--data", f"data/{wanted.dataset}", "--qm", wanted.qm, "--regime", wanted.regime]
     words += ["--seed", str(wanted.seed)]
-    if wanted.moddrop != main_variant(wanted.dataset, otherwise=True):
+    if wanted.moddrop != main_variant(wanted.dataset):
         words.append("--moddrop" if wanted.moddrop else "--no-moddrop")
     return shlex.join(words)
 
 
-def main_variant(dataset: str, otherwise: bool | None = None) -> bool | None:
-    """Whether the dataset's protocol trains with modality dropout; `otherwise` for a dataset without a protocol."""
-    if dataset not in plugins.names(PROTOCOLS, ".yaml"):
-        return otherwise
-    path = plugins.find(PROTOCOLS, dataset, "protocol", ".yaml")
+def main_variant(dataset: str) -> bool:
+    """Whether the dataset's protocol (the default one, if it has none of its own) trains with modality dropout."""
+    name = dataset if dataset in plugins.names(PROTOCOLS, ".yaml") else "default"
+    path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
     return check(Protocol, files.read_yaml(path), f"{PROTOCOLS}/{path.name}").train.moddrop.enabled

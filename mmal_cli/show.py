@@ -68,16 +68,21 @@ def result(text: object) -> None:
     print(text, flush=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str = "") -> None:
-    """A table on stdout; the columns after the first are aligned right."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str = "", left: int = 1) -> None:
+    """A table on stdout, as wide as it needs to be; the first `left` columns are aligned left, the others right."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=foot or None, caption_justify="left")
+    shown = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(columns):
-        shown.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+        shown.add_column(name, justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         shown.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(shown)
+    console = Console()
+    wide = Console(width=1000).measure(shown).maximum
+    if title:
+        result(title)
+    console.print(shown, crop=False, overflow="ignore", width=max(wide, 1), soft_wrap=True)
+    if foot:
+        result(foot)

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mmal_cli.core import shards
+from mmal_cli.core import build, shards
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.seeds import derive
 
 PIXELS = 16
 
 
-def samples(start: int, stop: int, classes: int, modalities: tuple[str, ...], absent: Mapping[str, float], split: str) -> Iterator:
+def samples(
+    start: int, stop: int, classes: int, modalities: tuple[str, ...], absent: Mapping[str, float], split: str
+) -> Iterator:
     """Samples start..stop-1; modality m shows digit m of the class in base ceil(sqrt(classes))."""
     for k in range(start, stop):
         rng = np.random.default_rng(derive(0, "tiny", split, k))
@@ -38,17 +40,24 @@ def make(
     modalities: tuple[str, ...] = ("a", "b"),
     absent: Mapping[str, float] | None = None,
     name: str = "tiny",
-    **build,
+    **options,
 ) -> Dataset:
     """Makes the dataset in a folder."""
     absent = absent or {}
     plans = {
-        split: shards.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
+        split: build.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
         for split, n in (("train", train), ("test", test))
     }
     head = {
         "name": name,
-        "recipe": {"name": "tiny", "train": train, "test": test, "classes": classes, "absent": dict(absent), "m": list(modalities)},
+        "recipe": {
+            "name": "tiny",
+            "train": train,
+            "test": test,
+            "classes": classes,
+            "absent": dict(absent),
+            "m": list(modalities),
+        },
         "modalities": [{"name": m, "kind": "image", "shape": [3, PIXELS, PIXELS], "dtype": "uint8"} for m in modalities],
         "classes": classes,
         "class_names": [f"class {c}" for c in range(classes)],
@@ -56,4 +65,4 @@ def make(
         "weak": modalities[-1],
         "counts": {"samples": train + test},
     }
-    return shards.build(folder, head, plans, command="mmal make-tiny", **build)[0]
+    return build.build(folder, head, plans, command="mmal make-tiny", **options)[0]

@@ -57,7 +57,7 @@ def _zigzags(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
 
 def _rain(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
     """Streaks one pixel wide and .7 periods long that start at random, another canvas of rain for each rotation."""
-    length, side = round(0.7 * s), 2 * v.shape[0]
+    length, side = round(0.7 * s), 2 * int(max(np.abs(v).max(), np.abs(u).max()) * s) + 4
     starts = octets(words(0, ("rain",), r, r + 1, -(-side * side // 8)), side * side).reshape(side, side) < 0.05 * 256
     streaks = np.zeros_like(starts)
     for drop in range(length):
@@ -101,5 +101,7 @@ def table(period: int, size: int, per: int, turn: int) -> np.ndarray:
     for r, degrees in enumerate(rotations):
         v, u = (d / period for d in rotated_grid(side, per, degrees))
         for t, (name, on) in enumerate(TEXTURES.items()):
-            maps[t, r] = on(pixels, pixels, period, r) * np.uint8(255) if name == "noise" else coverage(on(v, u, period, r), per)
+            maps[t, r] = (
+                on(pixels, pixels, period, r) * np.uint8(255) if name == "noise" else coverage(on(v, u, period, r), per)
+            )
     return maps

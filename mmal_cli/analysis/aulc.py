@@ -1,5 +1,6 @@
 """Areas under learning curves, per run and over seeds; the x axis is the cycle, with unit spacing."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError, unknown
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.tables import AulcRow, Measures, Place, Spread, TableDataset
+from mmal_cli.core.tables import AulcRow, DatasetRead, Measures, Place, Spread, TableDataset
 
 
 def aulc(curve: Sequence[float]) -> float:
@@ -71,7 +72,7 @@ def rows(records: Mapping[str, Run], metric: str) -> list[AulcRow]:
 def _row(names: Sequence[str], records: Mapping[str, Run], metric: str) -> AulcRow:
     """One row of the runs with these names, in the order of their seeds."""
     first = records[names[0]]
-    for earlier, name in zip(names, names[1:], strict=False):
+    for earlier, name in itertools.pairwise(names):
         _must_belong_together(earlier, records[earlier], name, records[name])
     curves = {name: _curves(name, records[name], metric) for name in names}
     place = Place.model_validate(first.config)
@@ -96,7 +97,11 @@ def _must_belong_together(a: str, run_a: Run, b: str, run_b: Run) -> None:
 def _comparable(run: Run) -> dict[str, Any]:
     """What must be the same for all seeds of a row."""
     config = {key: value for key, value in run.config.items() if key != "seed"}
-    return config | {"inputs": run.inputs, "cycles": len(run.cycles), "subsets": sorted(run.cycles[0].metrics if run.cycles else {})}
+    return config | {
+        "inputs": run.inputs,
+        "cycles": len(run.cycles),
+        "subsets": sorted(run.cycles[0].metrics if run.cycles else {}),
+    }
 
 
 def _curves(name: str, run: Run, metric: str) -> dict[str, list[float]]:
@@ -120,15 +125,29 @@ def _value(name: str, number: int, metrics: Mapping[str, Mapping[str, float]], s
     return found[metric]
 
 
+def unlike(records: Mapping[str, Run]) -> list[str]:
+    """Says which methods of one block were run with other settings, query options aside: legal, but not to pass unseen."""
+    first: dict[tuple, tuple[str, dict[str, Any]]] = {}
+    found: dict[tuple, str] = {}
+    for name, run in records.items():
+        place = check(Place, run.config, f"{name} config", BAD_DATA)
+        settings = files.flatten({key: value for key, value in run.config["settings"].items() if key != "query_options"})
+        other, expected = first.setdefault(place.block, (name, settings))
+        keys = [key for key in sorted(settings.keys() | expected.keys()) if settings.get(key) != expected.get(key)]
+        if keys:
+            found.setdefault(place.row, f"{name} and {other} stand in one table, but differ in {', '.join(keys)}")
+    return list(found.values())
+
+
 def datasets(records: Mapping[str, Run]) -> dict[str, TableDataset]:
     """What the runs say of the datasets they read; two runs that read different content under one name are an error."""
     found: dict[str, TableDataset] = {}
     seen: dict[str, str] = {}
     for name, run in records.items():
-        raw = run.inputs["dataset"]
-        dataset = TableDataset(id=raw["id"], weak=raw.get("weak"), ceiling=raw.get("ceiling") or {})
-        if found.setdefault(raw["name"], dataset) != dataset:
-            helps = f"it read other data than {seen[raw['name']]}, so the two cannot stand in one table"
-            files.must_match(Path(name), dataset.model_dump(), found[raw["name"]].model_dump(), helps)
-        seen.setdefault(raw["name"], name)
+        read = check(DatasetRead, run.inputs.get("dataset"), f"{name} inputs.dataset", BAD_DATA)
+        dataset = TableDataset(**read.model_dump(exclude={"name"}))
+        seen.setdefault(read.name, name)
+        if found.setdefault(read.name, dataset) != dataset:
+            helps = f"it read other data than {seen[read.name]}, so the two cannot stand in one table"
+            files.must_match(Path(name), dataset.model_dump(), found[read.name].model_dump(), helps)
     return found

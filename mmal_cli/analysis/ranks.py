@@ -8,7 +8,7 @@ from statistics import fmean
 from scipy.stats import rankdata
 
 from mmal_cli.core.errors import BAD_DATA, UserError, unknown
-from mmal_cli.core.tables import NO_MODDROP, AulcRow, AulcTable, Place, RankBlock, regime_order
+from mmal_cli.core.tables import AulcRow, AulcTable, Place, RankBlock, regime_order
 
 PRINTED = -1  # stands for the seed of a printed mean, which has none
 DECIMALS = 10  # float noise in a mean of three seeds is about 1e-15; no test set tells 1e-10 apart
@@ -152,20 +152,17 @@ def _shared_seeds(block: Block, methods: Sequence[str]) -> Block:
     return replace(block, scores={qm: {seed: block.scores[qm][seed] for seed in sorted(seeds)} for qm in methods})
 
 
-def choose_variant(table: AulcTable, dataset: str, wanted: bool | None, main: bool | None) -> bool:
+def choose_variant(table: AulcTable, dataset: str, wanted: bool | None, main: bool) -> bool:
     """With or without modality dropout.
 
     Args:
         wanted: what the person asked for; None for the main comparison.
-        main: the variant of the main comparison; None where nothing says so. It only counts if the table has both.
+        main: the variant of the main comparison; it only counts if the table has both.
     """
     have = {row.moddrop for row in table.rows if row.dataset == dataset}
-    if wanted is None and len(have) == 1:
-        return have.pop()
-    if wanted is None and main is None:
-        raise UserError(f"{dataset} has runs with and without moddrop, and no protocol says which to rank: --moddrop on|off")
-    chosen = main if wanted is None else wanted
-    if chosen not in have:
-        asked = f"{dataset} has no runs {'with' if chosen else 'without'} moddrop"
-        raise UserError(f"{asked} (folders {'without' if chosen else 'with'} {NO_MODDROP}); leave --moddrop out, or run them")
-    return chosen
+    if wanted is None:
+        return main if len(have) == 2 else have.pop()
+    if wanted not in have:
+        asked = f"{dataset} has no runs {'with' if wanted else 'without'} moddrop"
+        raise UserError(f"{asked}; leave --moddrop out, or rank other datasets only: --dataset NAME")
+    return wanted

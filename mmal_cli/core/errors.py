@@ -20,4 +20,4 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return UserError(f"unknown {what} {name!r}{hint} known: {', '.join(known) or 'none'}")
+    return UserError(f"unknown {what} {name!r}{hint} (known: {', '.join(known) or 'none'})")

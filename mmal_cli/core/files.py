@@ -4,13 +4,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mmal_cli.core.errors import BAD_DATA, UserError
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C: seven times faster on a folder of runs
 
 
 @contextmanager
@@ -33,7 +35,8 @@ def atomic(path: Path) -> Iterator[Path]:
             BAD_DATA,
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 def read_yaml(path: Path, helps: str = "") -> Any:
     """Reads a YAML file; `helps` is the command that would make it."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except FileNotFoundError:
         raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), BAD_DATA) from None
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:

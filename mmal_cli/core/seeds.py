@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -15,3 +16,19 @@ def generator(seed: int, *purpose: str | int):
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The streams of one cycle: `chance("batches")` is a generator, the same whenever it is asked for."""
+
+    seed: int
+    cycle: int
+
+    def __call__(self, purpose: str):
+        """The generator of a purpose."""
+        return generator(self.seed, purpose, self.cycle)
+
+    def number(self, purpose: str) -> int:
+        """The seed of a purpose, for what takes a number."""
+        return derive(self.seed, purpose, self.cycle)

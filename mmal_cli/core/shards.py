@@ -1,7 +1,8 @@
-"""Datasets on disk: HDF5 shards written as they are made and read a split at a time; the only module that knows h5py."""
+"""HDF5 files: shards of samples, streamed out and read a split at a time, and a run's cycles; the only h5py."""
 
+import io
 import json
-import time
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,7 @@ import numpy as np
 
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
-from mmal_cli.core.manifest import Dataset, Modality, Shard, SplitFiles, made
-
-SHARD_BYTES = 1_000_000_000
+from mmal_cli.core.manifest import Dataset, Shard
 
 
 @dataclass(frozen=True)
@@ -45,66 +44,48 @@ class Samples:
         }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A split to be made: `chunks(start, stop)` yields its samples start..stop-1 in order, a few hundred at a time."""
+def write_shard(
+    path: Path,
+    identity: Mapping[str, Any],
+    chunks: Iterator[Samples],
+    count: int,
+    size: int,
+    on_samples: Callable[[int], None],
+) -> None:
+    """Streams `count` samples, about `size` bytes, into one shard; memory is one chunk.
 
-    samples: int
-    chunks: Callable[[int, int], Iterator[Samples]]
-
-
-def build(
-    folder: Path,
-    head: Mapping[str, Any],
-    plans: Mapping[str, Plan],
-    *,
-    command: str,
-    force: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    shard_bytes: int = SHARD_BYTES,
-) -> tuple[Dataset, bool]:
-    """Makes a dataset folder, or goes on with one, or finds it done.
-
-    Args:
-        folder: where; another dataset in it is an error unless `force`.
-        head: fields of `Dataset` without id, splits and made; `recipe` is the identity.
-        plans: split -> how to make it.
-        command: the command that makes this dataset, for messages and the manifest.
-        on_progress: called with (samples done, samples in all).
-        shard_bytes: a shard holds as many whole samples as fit; the samples do not depend on it.
-
-    Returns:
-        The manifest, and whether anything had to be made.
+    The room is asked for first, since HDF5 met by a full disk may crash at exit instead of raising.
     """
-    started = time.monotonic()
-    identity = {"kind": "dataset", "recipe": head["recipe"]}
-    manifest = folder / "dataset.yaml"
-    if force:
-        _clear(folder)
-    if manifest.exists():
-        found = Dataset.read(manifest)
-        _same_recipe(folder, found.recipe, head["recipe"])
-        if all(_intact(folder, shard) for split in found.splits.values() for shard in split.shards):
-            return found, False
-        manifest.unlink()
-    total, done, splits = sum(plan.samples for plan in plans.values()), 0, {}
-    modalities = [Modality.model_validate(m) for m in head["modalities"]]
-    size = max(1, shard_bytes // sum(np.dtype(m.dtype).itemsize * int(np.prod(m.shape)) for m in modalities))
-    for split, plan in plans.items():
-        shards = []
-        for number, start in enumerate(range(0, plan.samples, size)):
-            path, stop = folder / f"{split}-{number:05d}.h5", min(start + size, plan.samples)
-            if not _finished(path, identity, stop - start):
-                chunks = plan.chunks(start, stop)
-                _write(path, identity, chunks, stop - start, lambda n, base=done: on_progress(base + n, total))
-            done += stop - start
-            on_progress(done, total)
-            shards.append(Shard(file=path.name, samples=stop - start, sha256=files.sha256(path)))
-        splits[split] = SplitFiles(samples=plan.samples, shards=shards)
-    packages = ("numpy", "h5py", "pillow")
-    dataset = Dataset(**head, id=files.identity(identity), splits=splits, made=made(started, command, packages))
-    dataset.write(manifest)
-    return dataset, True
+    import h5py
+
+    with files.atomic(path) as part:
+        with part.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        with h5py.File(part, "w") as file:
+            at = 0
+            for chunk in chunks:
+                columns, n = chunk.columns(), len(chunk.label)
+                if at == 0:
+                    for name, array in columns.items():
+                        file.create_dataset(name, (count, *array.shape[1:]), array.dtype)
+                for name, array in columns.items():
+                    file[name][at : at + n] = array
+                at += n
+                on_samples(at)
+            assert at == count, f"{path} got {at} samples instead of {count}"
+            file.attrs["mmal"] = json.dumps(identity)
+
+
+def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
+    """The identity that a shard was written with and its number of samples; None if it is no whole shard."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["mmal"]), len(file["label"])
+    except (OSError, KeyError):
+        return None
 
 
 def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
@@ -114,14 +95,13 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     columns: dict[str, np.ndarray] = {}
     start, count = 0, dataset.splits[split].samples
     for shard in dataset.splits[split].shards:
-        check_intact(folder, shard, dataset)
+        _check_intact(folder, shard, dataset)
         with h5py.File(folder / shard.file, "r") as file:
             for name in _names(file):
                 source = file[name]
                 if name not in columns:
                     columns[name] = np.empty((count, *source.shape[1:]), source.dtype)
-                if shard.samples:
-                    source.read_direct(columns[name], dest_sel=np.s_[start : start + shard.samples])
+                source.read_direct(columns[name], dest_sel=np.s_[start : start + shard.samples])
         start += shard.samples
     return Samples(
         inputs={m.name: columns[f"inputs/{m.name}"] for m in dataset.modalities},
@@ -132,7 +112,12 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     )
 
 
-def check_intact(folder: Path, shard: Shard, dataset: Dataset) -> None:
+def intact(folder: Path, shard: Shard) -> bool:
+    """Whether a shard is there and as its manifest says."""
+    return (folder / shard.file).exists() and files.sha256(folder / shard.file) == shard.sha256
+
+
+def _check_intact(folder: Path, shard: Shard, dataset: Dataset) -> None:
     """Refuses a shard that is missing, truncated or edited, and says how to make it again."""
     path = folder / shard.file
     helps = f"make it again: {dataset.made['command']} --out {folder}"
@@ -149,10 +134,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappi
     """Writes a small HDF5 file whole (a cycle): arrays by name, attributes as JSON."""
     import h5py
 
-    with files.atomic(path) as part, _full_disk_is_an_os_error(), h5py.File(part, "w") as file:
+    whole = io.BytesIO()  # made in memory, since HDF5 met by a full disk may crash at exit instead of raising
+    with h5py.File(whole, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
         file.attrs["mmal"] = json.dumps(attributes)
+    with files.atomic(path) as part:
+        part.write_bytes(whole.getbuffer())
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -173,67 +161,3 @@ def _names(file) -> list[str]:
     found: list[str] = []
     file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
     return found
-
-
-def _write(path: Path, identity: Mapping[str, Any], chunks: Iterator[Samples], count: int, on_samples: Callable) -> None:
-    """Streams chunks into one shard; memory is one chunk."""
-    import h5py
-
-    with files.atomic(path) as part, _full_disk_is_an_os_error(), h5py.File(part, "w") as file:
-        at = 0
-        for chunk in chunks:
-            columns = chunk.columns()
-            n = len(chunk.label)
-            if at == 0:
-                for name, array in columns.items():
-                    file.create_dataset(name, (count, *array.shape[1:]), array.dtype)
-            for name, array in columns.items():
-                file[name][at : at + n] = array
-            at += n
-            on_samples(at)
-        assert at == count, f"{path} got {at} samples instead of {count}"
-        file.attrs["mmal"] = json.dumps(identity)
-
-
-class _full_disk_is_an_os_error:
-    """h5py reports a failed flush on closing as RuntimeError or ValueError; to us it is the disk's fault."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, RuntimeError | ValueError) and "h5" in repr(trace.tb_frame.f_globals.get("h5py", "")):
-            raise OSError(None, str(error)) from error
-
-
-def _finished(path: Path, identity: Mapping[str, Any], count: int) -> bool:
-    """Whether a shard of an interrupted build can be kept; one of another recipe is an error."""
-    if not path.exists():
-        return False
-    try:
-        arrays = _head(path)
-    except (OSError, KeyError):
-        return False
-    _same_recipe(path, arrays[0].get("recipe", {}), identity["recipe"])
-    return arrays[1] == count
-
-
-def _head(path: Path) -> tuple[dict[str, Any], int]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        return json.loads(file.attrs["mmal"]), len(file["label"])
-
-
-def _same_recipe(place: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    files.must_match(place, found, asked, "choose another --out, or --force to make it anew")
-
-
-def _intact(folder: Path, shard: Shard) -> bool:
-    return (folder / shard.file).exists() and files.sha256(folder / shard.file) == shard.sha256
-
-
-def _clear(folder: Path) -> None:
-    """Removes a dataset's own files, manifest first, and nothing else."""
-    for path in [folder / "dataset.yaml", *folder.glob("*-[0-9][0-9][0-9][0-9][0-9].h5")]:
-        path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
@@ -38,12 +38,21 @@ class Place(BaseModel):
         return f"{self.dataset}/{self.regime}/{self.qm}{'' if self.moddrop else NO_MODDROP}"
 
 
+class DatasetRead(BaseModel):
+    """What a table needs to know of the dataset that a run read; other keys of the record are ignored."""
+
+    name: str
+    id: str
+    weak: str | None = None
+    ceiling: dict[str, float] = Field({})
+
+
 class Spread(Strict):
     """A mean over seeds. What is not defined is left out: the `sd` (ddof 1) of one seed, the `values` of a printed mean."""
 
     mean: float
     sd: float | None = None
-    values: list[float] = []  # unrounded, in the order of the row's seeds
+    values: tuple[float, ...] = ()  # unrounded, in the order of the row's seeds
 
 
 class Measures(Strict):
@@ -62,8 +71,8 @@ class AulcRow(Strict):
     moddrop: bool
     qm: str
     cycles: int | None = None
-    seeds: list[int] = []
-    runs: list[str] = []
+    seeds: tuple[int, ...] = ()
+    runs: tuple[str, ...] = ()
     command: str | None = None
     subsets: dict[str, Measures]
 
@@ -73,7 +82,7 @@ class TableDataset(Strict):
 
     id: str | None = None
     weak: str | None = None
-    ceiling: dict[str, float] = {}
+    ceiling: dict[str, float] = Field({})
     moddrop: bool | None = None
 
     def factor(self, subset: str) -> float:
@@ -141,9 +150,9 @@ class PublishedRanks(Strict):
 
     weak_modality: dict[str, str]
     moddrop: dict[str, bool]
-    low: dict[str, float] = {}
-    mid: dict[str, float] = {}
-    high: dict[str, float] = {}
+    low: dict[str, float] = Field({})
+    mid: dict[str, float] = Field({})
+    high: dict[str, float] = Field({})
 
 
 class Published(Strict):
@@ -202,7 +211,7 @@ def save(table: Manifest, path: Path) -> None:
         raw = files.read_yaml(path)
         found = raw.get("kind") if isinstance(raw, dict) else type(raw).__name__
         if found != table.kind:
-            raise UserError(f"{path} holds {found!r}, not an older {table.kind} table; choose another --out")
+            raise UserError(f"{path} is not an older {table.kind} table (its kind is {found!r}); choose another --out")
     table.write(path)
 
 

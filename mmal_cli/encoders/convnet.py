@@ -1,5 +1,7 @@
 """A small convolutional network for images of 16 to 128 px, so that the whole pipeline runs on a CPU."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class Encoder(nn.Module):
         self.features = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
-                for i, o in zip(channels, channels[1:], strict=False)
+                for i, o in pairwise(channels)
             )
         )
         self.width = 2 * channels[-1]

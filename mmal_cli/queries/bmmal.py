@@ -61,10 +61,10 @@ def balanced(view: PoolView) -> Tensor:
         chance[subset] = log_p.gather(1, best).flatten().exp()
     scale = scales(shapley(chance, names)) * view.present.to(best.device)
     width = pool.subset_embeddings[names].shape[1]
-    h = torch.empty(len(scale), len(names) * width, dtype=torch.float64, device=scale.device)
+    h = torch.empty(len(names) * width, len(scale), dtype=torch.float64, device=scale.device).T  # as `columns` stores it
     for column, name in enumerate(names):
         z = finite(pool.subset_embeddings[(name,)], f"embeddings of {name}")
-        torch.mul(z, scale[:, column : column + 1], out=h[:, column * width : (column + 1) * width])
+        h[:, column * width : (column + 1) * width].copy_(z).mul_(scale[:, column : column + 1])
     return h
 
 

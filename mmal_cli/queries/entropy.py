@@ -7,7 +7,6 @@ Cost: time and memory n C.
 import torch
 from torch import Tensor
 
-from mmal_cli.gradients import finite
 from mmal_cli.pool import PoolView, top
 
 NEEDS: set[str] = {"logits"}
@@ -20,5 +19,5 @@ def entropy(log_p: Tensor) -> Tensor:
 
 def query(view: PoolView, size: int, rng: torch.Generator) -> Tensor:
     """(size,) int64 train positions of the most uncertain samples, the most uncertain first; without chance."""
-    log_p = finite(view.unlabelled.logits, "logits").double().log_softmax(dim=1)
+    log_p = view.unlabelled.logits.double().log_softmax(dim=1)
     return view.unlabelled.index[top(entropy(log_p), size).cpu()]

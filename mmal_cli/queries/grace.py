@@ -100,6 +100,5 @@ def query(
     pool = view.unlabelled
     fade = strength(view.cycle, view.cycles, lambda0, schedule)
     weight = (1 - fade) + fade * ease(view, easiness)
-    return pool.index[
-        kmeans_plus_plus(residual(pool.logits), weight[:, None] * finite(pool.embeddings, "embeddings"), size, rng)
-    ]
+    a = residual(pool.logits).mul_(weight[:, None])  # w g = (w a) (x) h
+    return pool.index[kmeans_plus_plus(a, pool.embeddings, size, rng)]

@@ -1,0 +1,77 @@
+"""What each sample shows: its label, its factors and which modalities it has, by (seed, split, number) alone."""
+
+import numpy as np
+
+from data_recipes.quint.setting import FACTORS, VALUES, Setting
+from data_recipes.quint.streams import below, words
+
+
+def labels(setting: Setting, seed: int, split: str, start: int, stop: int) -> np.ndarray:
+    """Balanced labels: each run of C samples, from sample 0 on, holds every class once, in its own order. (n,) int64."""
+    c = setting.classes
+    first, last = start // c, -(-stop // c)
+    runs = words(seed, (split, "labels"), first, last, c).argsort(axis=1, kind="stable")
+    return runs.reshape(-1)[start - first * c : stop - first * c].astype(np.int64)
+
+
+def presence(setting: Setting, seed: int, split: str, start: int, stop: int) -> np.ndarray:
+    """Which modalities a sample has: each goes with its own probability; where all went, one at random comes back.
+
+    The test split is complete.
+
+    Returns:
+        (n, M) bool.
+    """
+    n, m = stop - start, len(setting.modalities)
+    if split == "test":
+        return np.ones((n, m), bool)
+    raw = words(seed, (split, "present"), start, stop, m + 1)
+    gone = np.array([round(setting.absent.get(name, 0) * 2**32) for name in setting.modalities], np.uint64)
+    present = raw[:, :m] >> np.uint64(32) >= gone
+    alone = np.flatnonzero(~present.any(axis=1))
+    present[alone, below(raw[alone, m], m)] = True
+    return present
+
+
+def factors(setting: Setting, seed: int, split: str, start: int, label: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """The values of all factors: those of the label from the label, shared ones from the sample, all others from the image.
+
+    The two colours of an image always differ: the one that is neither shared nor in the label steps past the other.
+
+    Args:
+        setting: which factor is what.
+        seed: the dataset's seed.
+        split: name of the split.
+        start: number of the first sample.
+        label: (n,) labels of samples start..start + n - 1.
+
+    Returns:
+        modality -> factor -> (n,) int64 in 0..9.
+    """
+    stop = start + len(label)
+    parts = dict(zip(setting.label, _digits(label, len(setting.label)), strict=True))
+    common = _drawn(seed, (split, "shared"), start, stop)
+    found = {}
+    for modality in setting.modalities:
+        own = _drawn(seed, (split, modality, "factors"), start, stop)
+        fixed = {f: common[f] for f in setting.shared}
+        fixed |= {f: parts[name] for f in FACTORS for name in (f, f"{modality}.{f}") if name in parts}
+        values = own | fixed
+        kept, moved = ("background_colour", "colour") if "background_colour" in fixed else ("colour", "background_colour")
+        step = 1 + own[f"{moved} step"]
+        values[moved] = (values[kept] + step) % VALUES
+        found[modality] = {f: values[f] for f in FACTORS}
+    return found
+
+
+def _digits(label: np.ndarray, many: int) -> list[np.ndarray]:
+    """The label's decimal digits, the first factor's first: label = 10 * first + second."""
+    return [label // VALUES**place % VALUES for place in reversed(range(many))]
+
+
+def _drawn(seed: int, purpose: tuple[str, ...], start: int, stop: int) -> dict[str, np.ndarray]:
+    """A uniform value for each factor, and for the two colours a step 0..8 to the other one."""
+    raw = words(seed, purpose, start, stop, len(FACTORS) + 2)
+    values = {f: below(raw[:, i], VALUES) for i, f in enumerate(FACTORS)}
+    steps = {f"{f} step": below(raw[:, len(FACTORS) + i], VALUES - 1) for i, f in enumerate(("colour", "background_colour"))}
+    return values | steps

@@ -1,0 +1,166 @@
+"""Settings: YAML files that say what a quint dataset is made of; the shipped ones and a user's own are read alike."""
+
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mmal_cli.core import files
+from mmal_cli.core.errors import UserError, unknown
+from mmal_cli.core.manifest import Strict, check
+
+FOLDER = Path(__file__).resolve().parent / "settings"
+FACTORS = ("shape", "texture", "colour", "background_texture", "background_colour")
+VALUES = 10  # of every factor
+DRAWN_TO_DIFFER = {"colour", "background_colour"}
+MOST_LABEL_FACTORS = 3
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Perlin(Strict):
+    """Erasure: `cells` x `cells` lattice cells, `octaves` of noise, a fraction q_min..q_max of the foreground goes."""
+
+    enabled: bool = True
+    q_min: float = Field(0.1, ge=0, le=0.9)
+    q_max: float = Field(0.3, ge=0, le=0.9)
+    cells: int = Field(4, ge=1, le=16)
+    octaves: int = Field(3, ge=1, le=4)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.q_min > self.q_max:
+            raise _wrong(f"q_min {self.q_min} is above q_max {self.q_max}")
+        return self
+
+
+class Picture(Strict):
+    """How every image looks, whatever it shows; docs/protocol.md says why these are the defaults.
+
+    Attributes:
+        box: side of the shape's box as a share of the image's.
+        period: of the textures in pixels; None: 6 up to 134 px, then 10 / 224 of the image's side.
+        turn: shapes and textures are turned by -turn..turn degrees, in steps of one.
+        dim: share of its colour that a region shows off its texture.
+        jitter: largest shift of a colour's channel, of 1.
+        supersampling: sub-pixels along the side of a pixel, for soft edges.
+        perlin: erasure.
+    """
+
+    box: float = Field(0.57, gt=0.1, le=0.65)
+    period: int | None = Field(None, ge=4)
+    turn: int = Field(45, ge=0, le=180)
+    dim: float = Field(0.4, ge=0, lt=1)
+    jitter: float = Field(0.1, ge=0, lt=0.11)
+    supersampling: int = Field(3, ge=1, le=8)
+    perlin: Perlin = Perlin()
+
+    def box_at(self, size: int) -> int:
+        """Side of the shape's box in pixels."""
+        return round(self.box * size)
+
+    def period_at(self, size: int) -> int:
+        """Period of the textures in pixels."""
+        return self.period or max(6, round(10 * size / 224))
+
+    def step(self) -> int:
+        """What an image's size must be a multiple of."""
+        return self.perlin.cells << (self.perlin.octaves - 1) if self.perlin.enabled else 1
+
+
+class Setting(Strict):
+    """What a quint dataset is made of.
+
+    Attributes:
+        modalities: names, one image each.
+        shared: factors that have the same value in all modalities; all others are independent.
+        label: what the label is made of: a shared factor by its name, any other as modality.factor.
+        absent: modality -> probability that a training sample lacks it; one modality always stays.
+        weak: the modality that tables call weak.
+        picture: how images look.
+    """
+
+    modalities: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = Field(min_length=1, max_length=8)
+    shared: list[str] = Field(default_factory=list)
+    label: list[str] = Field(min_length=1, max_length=MOST_LABEL_FACTORS)
+    absent: dict[str, Probability] = Field(default_factory=dict)
+    weak: str | None = None
+    picture: Picture = Picture()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        for what in ("modalities", "shared", "label"):
+            _all_different(what, getattr(self, what))
+        for name in self.shared:
+            _known("shared", "factor", name, FACTORS)
+        for part in self.label:
+            self._check_part(part)
+        for where, names in (("absent", self.absent), ("weak", [self.weak] if self.weak else [])):
+            for name in names:
+                _known(where, "modality", name, self.modalities)
+        for modality in self.modalities:
+            fixed = {f for f in FACTORS if f in self.shared or f"{modality}.{f}" in self.label}
+            if fixed >= DRAWN_TO_DIFFER:
+                raise _wrong("colour and background_colour cannot both be shared or in the label: they never are the same")
+        return self
+
+    def _check_part(self, part: str) -> None:
+        modality, dot, factor = part.rpartition(".")
+        _known("label", "factor", factor, FACTORS)
+        if dot and factor in self.shared:
+            raise _wrong(f"label: {factor} is shared, write {factor!r} instead of {part!r}")
+        if dot:
+            _known("label", "modality", modality, self.modalities)
+        elif factor not in self.shared:
+            raise _wrong(f"label: {factor} is not shared, write {self.modalities[0]}.{factor} or add it to shared")
+
+    @property
+    def classes(self) -> int:
+        """C: the label's factors cross, ten values each."""
+        return VALUES ** len(self.label)
+
+    def ceilings(self) -> dict[str, float]:
+        """Subset of modalities -> the best accuracy on a complete, balanced split: a factor that is not seen is guessed."""
+        found = {}
+        for many in range(1, len(self.modalities) + 1):
+            for subset in combinations(self.modalities, many):
+                unseen = [part for part in self.label if "." in part and part.rpartition(".")[0] not in subset]
+                found["+".join(subset)] = float(round(VALUES ** -len(unseen), 6))
+        return found
+
+
+def load(name: str) -> tuple[str, Setting]:
+    """Reads a shipped setting by name, or any other by the path of its YAML file; gives its name too."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name)
+    elif name in names():
+        path = FOLDER / f"{name}.yaml"
+    else:
+        raise unknown("setting", name, names())
+    raw = files.read_yaml(path)
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} holds no keys, expected modalities, shared, label, ...")
+    return path.stem, check(Setting, raw, str(path))
+
+
+def names() -> list[str]:
+    """The shipped settings."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def _all_different(what: str, values: list[str]) -> None:
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise _wrong(f"{what}: {twice[0]} stands there twice")
+
+
+def _known(where: str, what: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise _wrong(f"{where}: {unknown(what, name, known)}")
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    """An error whose text pydantic keeps as it is."""
+    return PydanticCustomError("setting", "{text}", {"text": message})

@@ -1,0 +1,60 @@
+"""`mmal bench`: measures what is promised, beside a plain reference where there is one."""
+
+import json as json_format
+import time
+from typing import Annotated, Any
+
+import typer
+
+from mmal_cli import show
+
+STAGE = 4.0
+
+Item = Annotated[str | None, typer.Argument(help="What to measure; default: everything, one after the other.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, no tables.")]
+
+
+def bench(item: Item = None, json: Json = False, progress: show.Progress = "auto") -> None:
+    """Measure speed and learnability on this machine; the figures come with hardware and versions."""
+    from mmal_cli.core import plugins
+
+    found = {}
+    for name in [item] if item else plugins.names("bench"):
+        module = plugins.load("bench", name, "bench item", "run")
+        started = time.monotonic()
+        with show.progress(name, "done", progress) as bar:
+            rows = module.run(bar)
+        made = {"seconds": round(time.monotonic() - started, 1), "hardware": hardware(), "versions": versions()}
+        found[name] = {"rows": rows, **made}
+        if not json:
+            foot = f"{made['seconds']} s; {made['hardware']}; {', '.join(f'{k} {v}' for k, v in made['versions'].items())}"
+            show.table(name, list(rows[0]), [[str(value) for value in row.values()] for row in rows], foot)
+    if json:
+        show.result(json_format.dumps(found, indent=1))
+
+
+def hardware() -> str:
+    """Processor, cores and accelerator: "AMD EPYC, 2 cores, no GPU"; never the machine's name."""
+    import os
+    import platform
+    from pathlib import Path
+
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{model}, {os.cpu_count()} cores, {gpu}"
+
+
+def versions() -> dict[str, Any]:
+    """What the figures depend on."""
+    import platform
+
+    import numpy
+    import torch
+
+    from mmal_cli import __version__
+
+    return {"mmal": __version__, "python": platform.python_version(), "numpy": numpy.__version__, "torch": torch.__version__}

@@ -1,0 +1,194 @@
+"""`mmal rank`: ranks of query methods on the weak modality, and their sums per regime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mmal_cli import show
+
+if TYPE_CHECKING:
+    from mmal_cli.analysis.ranks import Block, Gap
+    from mmal_cli.core.tables import AulcTable, RankTable
+
+STAGE = 3.1
+NAMED = 12  # missing runs that an error names one by one
+ModDrop = Literal["protocol", "on", "off"]
+
+
+def rank(
+    table: Annotated[Path, typer.Argument(help="aulc.yaml, or a table of published values.")] = Path("results/aulc.yaml"),
+    weak: Annotated[list[str] | None, typer.Option(metavar="DATASET=SUBSET", help="The weak modality of a dataset.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this dataset (may be repeated).")] = None,
+    moddrop: Annotated[ModDrop, typer.Option(help="Runs with or without modality dropout.")] = "protocol",
+    allow_incomplete: Annotated[bool, typer.Option("--allow-incomplete", help="Rank what is common to all.")] = False,
+    out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/rank.yaml"),
+    json: Annotated[bool, typer.Option("--json", help="Print the file's content as JSON, no table.")] = False,
+) -> None:
+    """Rank query methods by the weak modality's AULC and sum the ranks per regime.
+
+    Lower is better. Means over seeds are ranked unrounded; ties share ranks.
+    Of runs with and without moddrop, `protocol` takes the protocol's variant.
+    """
+    import time
+
+    from mmal_cli.analysis import ranks
+    from mmal_cli.core import files, manifest, tables
+
+    started = time.monotonic()
+    source = tables.read_aulc(table)
+    blocks = _blocks(source, weak or [], dataset or [], moddrop)
+    if missing := ranks.gaps(blocks):
+        if not allow_incomplete:
+            raise _incomplete(missing, source)
+        show.note(f"incomplete grid (missing runs: {len(missing)}); what is common to all is ranked")
+        blocks = ranks.common(blocks)
+    ranked = [ranks.ranked(block) for block in blocks]
+    identity = {"kind": "rank", "source": source.id, "blocks": [block.model_dump(mode="json") for block in ranked]}
+    result = tables.RankTable(
+        id=files.identity(identity),
+        source=source.id,
+        metric=source.metric,
+        methods=list(ranked[0].ranks),
+        blocks=ranked,
+        sums=ranks.sums(ranked),
+        made=manifest.made(started, f"mmal rank TABLE --moddrop {moddrop}", ("scipy",)),
+    )
+    tables.save(result, out)
+    show.note(f"{out} written")
+    _print(result, json)
+
+
+def _blocks(source: AulcTable, weak: Sequence[str], only: Sequence[str], moddrop: ModDrop) -> list[Block]:
+    """What is ranked: which datasets, which variant of each, on which subset."""
+    from mmal_cli.analysis import ranks
+    from mmal_cli.core.errors import BAD_DATA, UserError, unknown
+    from mmal_cli.runs import main_variant
+
+    chosen = dict(_weak_option(text) for text in weak)
+    for name in [*chosen, *only]:
+        if name not in source.datasets:
+            raise unknown("dataset", name, source.datasets)
+    chosen = _weak_of_all(source, chosen, only)
+    wanted = None if moddrop == "protocol" else moddrop == "on"
+    variant = {}
+    for name in chosen:
+        own = source.datasets[name].moddrop
+        variant[name] = ranks.choose_variant(source, name, wanted, main_variant(name) if own is None else own)
+    found = ranks.blocks(source, chosen, variant)
+    if len({qm for block in found for qm in block.scores}) < 2:
+        raise UserError("a ranking needs at least two query methods", BAD_DATA)
+    return found
+
+
+def _weak_option(text: str) -> tuple[str, str]:
+    from mmal_cli.core.errors import UserError
+
+    name, equals, subset = text.partition("=")
+    if not (name and equals and subset):
+        raise UserError(f"--weak {text!r} is not of the form DATASET=SUBSET, for instance: --weak food101=image")
+    return name, subset
+
+
+def _weak_of_all(source: AulcTable, given: Mapping[str, str], only: Sequence[str]) -> dict[str, str]:
+    """dataset -> weak subset; a printed table ranks the datasets that it names, ours ranks all it has."""
+    from mmal_cli.core.errors import UserError
+
+    printed = not any(row.seeds for row in source.rows)
+    found = {}
+    for name, dataset in source.datasets.items():
+        subset = given.get(name, dataset.weak)
+        if (only and name not in only) or (printed and not only and subset is None):
+            continue
+        if subset is None:
+            known = list(dict.fromkeys(s for row in source.rows if row.dataset == name for s in row.subsets))
+            raise UserError(
+                f"{name} names no weak modality; say which subset to rank ({', '.join(known)}): --weak {name}={known[0]}, "
+                "or rank other datasets only: --dataset NAME"
+            )
+        found[name] = subset
+    return found
+
+
+def _incomplete(missing: Sequence[Gap], source: AulcTable) -> Exception:
+    """The error that names the missing runs and what makes them."""
+    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.core.tables import Place
+    from mmal_cli.runs import command, method_folder
+
+    commands = [
+        (Place(**row.model_dump(include={"dataset", "regime", "moddrop", "qm"}), seed=row.seeds[0]), row.command or "")
+        for row in source.rows
+        if row.seeds
+    ]
+    lines = []
+    for gap in missing[:NAMED]:
+        if commands:
+            text = command(gap.place, commands)
+            lines.append(f"{method_folder(gap.place, text)} lacks seed {gap.place.seed} ({gap.because}); run it: {text}")
+        else:
+            lines.append(f"{gap.place.dataset} {gap.place.regime} lacks {gap.place.qm} ({gap.because})")
+    if len(missing) > NAMED:
+        lines.append(f"and {len(missing) - NAMED} more missing runs")
+    return UserError("\n".join([*lines, "or rank what is common to all: --allow-incomplete"]), BAD_DATA)
+
+
+def _print(result: RankTable, as_json: bool) -> None:
+    if as_json:
+        from json import dumps
+
+        from mmal_cli.core.tables import content
+
+        show.result(dumps(content(result), indent=2))
+        return
+    title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
+    width = max(len("dataset"), *(len(block.dataset) for block in result.blocks))
+    show.table(title, [_label("regime", "dataset", width), *result.methods], list(_lines(result, width)), _foot(result))
+
+
+def _label(regime: str, dataset: str, width: int) -> str:
+    """Two columns in one, since show.table aligns only its first column left."""
+    return f"{regime:<8}{dataset:<{width}}"
+
+
+def _lines(result: RankTable, width: int) -> Iterator[list[str]]:
+    """One row for each block, regimes apart, then the sums."""
+    last = None
+    for block in result.blocks:
+        if last not in (None, block.regime):
+            yield [""] * (1 + len(result.methods))
+        label = _label("" if block.regime == last else block.regime, block.dataset, width)
+        last = block.regime
+        yield [label, *_numbers(block.ranks, result.methods)]
+    yield [""] * (1 + len(result.methods))
+    for regime, summed in result.sums.items():
+        yield [_label(regime, "sum", width), *_numbers(summed, result.methods)]
+
+
+def _numbers(values: Mapping[str, float], methods: Sequence[str]) -> list[str]:
+    """The values in the order of the methods, the best in bold."""
+    best = min(values.values())
+    return [f"[bold]{values[qm]:g}[/bold]" if values[qm] == best else f"{values[qm]:g}" for qm in methods]
+
+
+def _foot(result: RankTable) -> str:
+    """What the sums are made of."""
+    made_of = {regime: [block for block in result.blocks if block.regime == regime] for regime in result.sums}
+    spans = {regime: f"{len(blocks)} to {len(blocks) * len(result.methods)}" for regime, blocks in made_of.items()}
+    span = spans[result.blocks[0].regime]
+    if len(set(spans.values())) > 1:  # sums of other regimes are made of another number of blocks
+        span = ", ".join(f"{text} ({regime})" for regime, text in spans.items())
+    read = {block.dataset: f"{block.dataset} {block.weak}{'' if block.moddrop else ' (no moddrop)'}" for block in result.blocks}
+    blocks = "1 block" if len(result.blocks) == 1 else f"{len(result.blocks)} blocks"
+    return f"{blocks} of {_of(result)}; sums can go from {span}. Weak: {', '.join(read.values())}."
+
+
+def _of(result: RankTable) -> str:
+    """How many values a score is the mean of."""
+    counts = sorted({len(block.seeds) for block in result.blocks})
+    if counts == [0]:
+        return "printed means"
+    return f"{' to '.join(str(n) for n in {counts[0]: 0, counts[-1]: 0})} {'seed' if counts == [1] else 'seeds'}"

@@ -1,0 +1,25 @@
+"""Modality dropout in training: which of its modalities a sample keeps in a step."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from mmal_cli.core.settings import ModDrop
+
+
+def drop_modalities(present: Tensor, settings: ModDrop, rng: torch.Generator) -> Tensor:
+    """`present` (B, M) after modality dropout (Neverova et al. 2016), each sample by itself; the last one always stays.
+
+    `one`: with probability p one of the modalities that the sample has, chosen uniformly, is dropped.
+    `bernoulli`: each is dropped with probability p; if none is left, one of them, chosen uniformly, is kept.
+    """
+    b, m = present.shape
+    draws = torch.rand(b, m + 1, generator=rng).to(present.device)
+    rank = torch.where(present, draws[:, :m], -1.0)
+    chosen = one_hot(rank.argmax(dim=1), m).bool()  # one present modality, uniformly
+    if settings.mode == "bernoulli":
+        again = torch.rand(b, m, generator=rng).to(present.device)
+        left = present & (again >= settings.p)
+        return torch.where(left.any(dim=1, keepdim=True), left, chosen & present)
+    drop = (draws[:, m] < settings.p) & (present.sum(dim=1) > 1)
+    return present & ~(chosen & drop[:, None])

@@ -1,0 +1,259 @@
+"""Holds the batched augmentations to Pillow's result, operation by operation and all together, pixel for pixel."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from mmal_cli import augment, image_ops
+from mmal_cli.core.errors import UserError
+
+AFFINE = Image.Transform.AFFINE
+SHAPES = [(3, 32, 32), (1, 32, 32), (3, 64, 64), (1, 28, 28), (3, 17, 40)]
+
+PILLOW = {  # the operations of realistic-al on one image, image x (level with its sign) -> image
+    "AutoContrast": lambda image, v: ImageOps.autocontrast(image),
+    "Equalize": lambda image, v: ImageOps.equalize(image),
+    "Brightness": lambda image, v: ImageEnhance.Brightness(image).enhance(abs(v) * 0.9 / 10 + 0.05),
+    "Contrast": lambda image, v: ImageEnhance.Contrast(image).enhance(abs(v) * 0.9 / 10 + 0.05),
+    "Posterize": lambda image, v: ImageOps.posterize(image, int(abs(v) * 4 / 10) + 4),
+    "Solarize": lambda image, v: ImageOps.solarize(image, 256 - int(abs(v) * 256 / 10)),
+    "Rotate": lambda image, v: image.rotate(int(v * 30 / 10)),
+    "ShearX": lambda image, v: image.transform(image.size, AFFINE, (1, v * 0.3 / 10, 0, 0, 1, 0)),
+    "ShearY": lambda image, v: image.transform(image.size, AFFINE, (1, 0, 0, v * 0.3 / 10, 1, 0)),
+    "TranslateX": lambda image, v: image.transform(image.size, AFFINE, (1, 0, int(v * 0.3 / 10 * image.width), 0, 1, 0)),
+    "TranslateY": lambda image, v: image.transform(image.size, AFFINE, (1, 0, 0, 0, 1, int(v * 0.3 / 10 * image.height))),
+    "Color": lambda image, v: ImageEnhance.Color(image).enhance(abs(v) * 0.9 / 10 + 0.05),
+    "Sharpness": lambda image, v: ImageEnhance.Sharpness(image).enhance(abs(v) * 0.9 / 10 + 0.05),
+    "Identity": lambda image, v: image,
+}
+
+
+def pictures(channels: int, height: int, width: int) -> torch.Tensor:
+    """(8, C, H, W) uint8: noise, few values, flat, ramps, a faint step, one odd pixel, smooth: traps for look-up tables."""
+    rng = np.random.default_rng(0)
+    shape = (channels, height, width)
+    y, x = np.mgrid[:height, :width]
+    wave = 127 + 120 * np.sin(x / 5) * np.cos(y / (3 + np.arange(channels)[:, None, None]))
+    odd = np.full(shape, 90)
+    odd[:, height // 2, width // 3] = 200
+    images = [
+        rng.integers(0, 256, shape),
+        rng.integers(0, 3, shape) * 127,
+        np.full(shape, 77),
+        np.broadcast_to(x * 255 // (width - 1), shape),
+        np.where(y > height // 2, 101, 100) + np.zeros(shape, int),
+        odd,
+        wave,
+        rng.normal(128, 12, shape).clip(0, 255),
+    ]
+    return torch.from_numpy(np.stack(images).astype(np.uint8))
+
+
+def to_pillow(image: torch.Tensor) -> Image.Image:
+    """(C, H, W) uint8 -> mode L or RGB."""
+    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy())
+
+
+def from_pillow(image: Image.Image) -> torch.Tensor:
+    """Mode L or RGB -> (C, H, W) uint8."""
+    array = torch.from_numpy(np.array(image))
+    return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
+
+
+def by_pillow(name: str, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """What `apply` promises below 128 pixels, image by image, from the same draws."""
+    count, _, height, width = images.shape
+    pad = augment.padding(height, width)
+    flips, shifts = augment.draw_flips(count, rng), augment.draw_shifts(count, pad, rng)
+    rounds = [augment.draw_operations(count, rng) for _ in range(augment.ROUNDS if name == "randaug" else 0)]
+    centres = augment.draw_centres(count, height, width, rng) if name == "randaug" else None
+    done = []
+    for n in range(count):
+        image = to_pillow(images[n])
+        if flips[n]:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        frame = [(pad, pad), (pad, pad)] + [(0, 0)] * (image.mode == "RGB")
+        array = np.pad(np.array(image), frame, mode="reflect" if name == "randaug" else "constant")
+        top, left = (shifts[n] + pad).tolist()
+        image = Image.fromarray(array).crop((left, top, left + width, top + height))
+        for operation, level, negative in rounds:
+            image = PILLOW[image_ops.OPERATIONS[operation[n]]](image, int(-level[n] if negative[n] else level[n]))
+        if centres is not None:
+            side = int(0.5 * width)
+            y, x = (int(max(0, c - side / 2.0)) for c in centres[n].tolist())
+            box = x, y, min(width, x + side), min(height, y + side)
+            image = image.copy()
+            ImageDraw.Draw(image).rectangle(box, 127 if image.mode == "L" else (127, 127, 127))
+        done.append(from_pillow(image))
+    return torch.stack(done)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", image_ops.OPERATIONS)
+def test_an_operation_equals_pillow_in_every_pixel_at_all_levels_and_both_signs(name, shape):
+    images = pictures(*shape)
+    signed = [sign * level for level in image_ops.LEVELS for sign in (1, -1)]
+    batch, v = images.repeat(len(signed), 1, 1, 1), torch.tensor(signed).repeat_interleave(len(images))
+    number = torch.full_like(v, image_ops.OPERATIONS.index(name))
+    found = image_ops.operate(batch, number, v.abs(), v < 0)
+    expected = torch.stack([from_pillow(PILLOW[name](to_pillow(x), int(k))) for x, k in zip(batch, v, strict=True)])
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", ["basic", "randaug"])
+def test_the_whole_augmentation_equals_pillow_fed_the_same_draws(name, shape):
+    images = pictures(*shape).repeat(8, 1, 1, 1)
+    for seed in range(3):
+        found = augment.apply(name, images, generator(seed))
+        assert torch.equal(found, by_pillow(name, images, generator(seed)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    name=st.sampled_from(["basic", "randaug"]),
+    shape=st.tuples(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(2, 40), st.integers(2, 40)),
+    seed=st.integers(0, 2**31),
+)
+def test_any_shape_below_128_equals_pillow(name, shape, seed):
+    images = torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
+    assert torch.equal(augment.apply(name, images, generator(seed)), by_pillow(name, images, generator(seed)))
+
+
+@pytest.mark.parametrize("name", augment.NAMES)
+@pytest.mark.parametrize("shape", [(0, 3, 32, 32), (5, 1, 32, 32), (6, 3, 64, 64), (2, 3, 144, 128), (2, 1, 128, 128)], ids=str)
+def test_the_shape_stays_the_batch_is_not_changed_and_a_seed_repeats(name, shape):
+    images = torch.randint(0, 256, shape, generator=generator(1), dtype=torch.uint8)
+    before = images.clone()
+    found = augment.apply(name, images, generator(5))
+    assert found.shape == images.shape
+    assert found.dtype == torch.uint8
+    assert torch.equal(images, before)
+    assert torch.equal(found, augment.apply(name, images, generator(5)))
+    if name != "none" and len(images):
+        assert not torch.equal(found, augment.apply(name, images, generator(6)))
+
+
+@pytest.mark.parametrize("name", ["basic", "randaug"])
+@pytest.mark.parametrize("size", [32, 128])
+def test_each_sample_has_a_draw_of_its_own(name, size):
+    image = torch.randint(0, 256, (1, 3, size, size), generator=generator(1), dtype=torch.uint8)
+    found = augment.apply(name, image.expand(24, -1, -1, -1), generator())
+    assert len({x.numpy().tobytes() for x in found}) > 20
+
+
+def test_none_gives_the_batch_itself_and_an_unknown_name_shows_the_known_ones():
+    images = pictures(3, 32, 32)
+    assert augment.apply("none", images, generator()) is images
+    with pytest.raises(UserError, match="unknown augmentation 'randaugment'; did you mean 'randaug'"):
+        augment.apply("randaugment", images, generator())
+
+
+def test_draws_are_uniform_over_14_operations_and_levels_1_to_9():
+    operation, level, negative = augment.draw_operations(140_000, generator())
+    assert set(level.tolist()) == set(range(1, 10))
+    assert len(image_ops.OPERATIONS) == 14
+    assert set(image_ops.OPERATIONS) == set(PILLOW)
+    assert (operation.bincount() - 10_000).abs().max() < 500  # five standard deviations
+    assert (level.bincount()[1:] - 140_000 / 9).abs().max() < 600
+    assert abs(float(negative.float().mean()) - 0.5) < 0.01
+
+
+def test_draws_depend_on_the_shape_and_the_generator_alone():
+    images = pictures(3, 32, 32)
+    a, b = generator(3), generator(3)
+    augment.apply("randaug", images, a)
+    augment.apply("randaug", torch.zeros_like(images), b)
+    assert torch.equal(a.get_state(), b.get_state())
+
+
+def test_crops_are_uniform_over_the_padded_image():
+    shifts = augment.draw_shifts(90_000, 4, generator())
+    for column in shifts.T:
+        assert set(column.tolist()) == set(range(-4, 5))
+        assert ((column + 4).bincount() - 10_000).abs().max() < 500
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=st.integers(8, 127), seed=st.integers(0, 2**31), channels=st.sampled_from([1, 3]))
+def test_every_randaug_output_holds_the_grey_square(size, seed, channels):
+    images = torch.randint(0, 256, (4, channels, size, size), generator=generator(seed), dtype=torch.uint8)
+    side = size // 2
+    grey = (augment.apply("randaug", images, generator(seed)) == 127).all(1).float()[:, None]
+    reach = torch.nn.functional.avg_pool2d(grey, (side // 2, side // 2), stride=1).amax((1, 2, 3))
+    assert (reach == 1).all()  # a quarter of it at least, where it is cut by the right and the bottom border
+
+
+def test_a_grey_square_is_whole_at_the_top_and_left_border_and_cut_at_the_others():
+    centres = torch.tensor([[0.0, 0.0], [16.0, 16.0], [31.9, 31.9], [8.5, 31.0]], dtype=torch.float64)
+    grey = (augment.cut_out(torch.zeros(4, 1, 32, 32, dtype=torch.uint8), centres)[:, 0] == 127).int()
+    assert grey.any(2).sum(1).tolist() == [17, 17, 9, 17]  # rows, the last of the rectangle included
+    assert grey.any(1).sum(1).tolist() == [17, 17, 9, 9]
+    assert torch.nonzero(grey[1])[0].tolist() == [8, 8]
+
+
+def test_flipping_twice_is_nothing():
+    images = pictures(3, 32, 32)
+    flip, still = torch.ones(8, dtype=torch.bool), torch.zeros(8, 2, dtype=torch.int64)
+    for reflect in (True, False):
+        once = augment.shift(images, flip, still, reflect)
+        assert torch.equal(once, images.flip(3))
+        assert torch.equal(augment.shift(once, flip, still, reflect), images)
+
+
+def test_from_128_pixels_on_the_resized_crop_is_pillows_up_to_one_grey_level():
+    images = pictures(3, 140, 128)
+    flips, boxes = augment.draw_flips(8, generator(2)), augment.draw_boxes(8, 140, 128, generator(3))
+    found = augment.zoom(images, flips, boxes)
+    for image, flip, (top, left, height, width), ours in zip(images, flips, boxes.tolist(), found, strict=True):
+        crop = to_pillow(image).crop((left, top, left + width, top + height))
+        resized = from_pillow(crop.resize((128, 140), Image.Resampling.BILINEAR)).int()
+        assert (ours.int() - (resized.flip(2) if flip else resized)).abs().max() <= 1
+
+
+def test_resized_crops_fit_and_have_the_areas_and_ratios_of_torchvision():
+    top, left, height, width = augment.draw_boxes(20_000, 224, 224, generator()).T.double()
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (top + height <= 224).all()
+    assert (left + width <= 224).all()
+    area, ratio = height * width / 224**2, width / height
+    assert area.min() > 0.077
+    assert area.max() <= 1
+    assert ratio.min() > 0.74
+    assert ratio.max() < 1.35
+    assert abs(area.mean() - 0.49) < 0.03  # below (.08 + 1) / 2: large boxes of extreme ratio do not fit
+    assert abs(ratio.log().mean()) < 0.01
+
+
+def test_an_image_too_long_for_any_resized_crop_keeps_its_middle():
+    top, left, height, width = augment.draw_boxes(3, 2000, 128, generator()).T.tolist()
+    assert (top, left, height, width) == ([(2000 - 171 + 1) // 2] * 3, [0] * 3, [171] * 3, [128] * 3)
+
+
+def test_large_randaug_is_the_resized_crop_and_two_operations_without_a_grey_square():
+    images, rng = pictures(3, 128, 128), generator(4)
+    found = augment.apply("randaug", images, generator(4))
+    flips, boxes = augment.draw_flips(8, rng), augment.draw_boxes(8, 128, 128, rng)
+    expected = augment.zoom(images, flips, boxes)
+    for _ in range(2):
+        expected = image_ops.operate(expected, *augment.draw_operations(8, rng))
+    assert torch.equal(found, expected)
+    assert torch.equal(augment.apply("basic", images, generator(4)), augment.zoom(images, flips, boxes))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_gives_the_same_bytes():
+    for shape in SHAPES:
+        images = pictures(*shape).repeat(8, 1, 1, 1)
+        for name in augment.NAMES:
+            there = augment.apply(name, images.cuda(), generator(7))
+            assert there.is_cuda
+            assert torch.equal(there.cpu(), augment.apply(name, images, generator(7)))

@@ -1,0 +1,163 @@
+"""Settings: what each shipped one makes, what a user's own may say, and one message for each mistake."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from data_recipes.quint import recipe, sampling
+from data_recipes.quint.setting import FACTORS, Setting, load, names
+from mmal_cli.core.errors import UserError
+
+TRIO = {
+    "modalities": ["a", "b", "c"],
+    "shared": ["shape"],
+    "label": ["shape", "c.colour"],
+    "absent": {"a": 0.5, "b": 0.5, "c": 0.8},
+}
+
+
+def made(setting: Setting, split: str = "train", n: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, dict]:
+    label = sampling.labels(setting, seed, split, 0, n)
+    present = sampling.presence(setting, seed, split, 0, n)
+    return label, present, sampling.factors(setting, seed, split, 0, label)
+
+
+def written(folder: Path, **changes) -> str:
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(TRIO | changes))
+    return str(path)
+
+
+def test_the_shipped_settings() -> None:
+    assert names() == ["missing", "synergy", "unique"]
+    found = {name: load(name)[1] for name in names()}
+    assert {name: s.classes for name, s in found.items()} == {"missing": 10, "unique": 100, "synergy": 100}
+    assert found["missing"].ceilings() == {"a": 1, "b": 1, "a+b": 1}
+    assert found["unique"].ceilings() == {"a": 1, "b": 0.1, "a+b": 1}
+    assert found["synergy"].ceilings() == {"a": 0.1, "b": 0.1, "a+b": 1}
+    assert {name: s.weak for name, s in found.items()} == {"missing": "a", "unique": "b", "synergy": "b"}
+
+
+def test_labels_are_made_of_what_the_setting_says() -> None:
+    for name, first, second in (("unique", ("a", "shape"), ("a", "texture")), ("synergy", ("a", "texture"), ("b", "shape"))):
+        label, _, factors = made(load(name)[1])
+        assert np.array_equal(label, 10 * factors[first[0]][first[1]] + factors[second[0]][second[1]])
+    label, _, factors = made(load("missing")[1])
+    assert np.array_equal(label, factors["a"]["shape"])
+    assert np.array_equal(label, factors["b"]["shape"])
+
+
+@pytest.mark.parametrize("name", ["missing", "unique", "synergy"])
+def test_shared_factors_are_equal_and_all_others_independent(name: str) -> None:
+    setting = load(name)[1]
+    label, _, factors = made(setting)
+    for factor in FACTORS:
+        a, b = factors["a"][factor], factors["b"][factor]
+        if factor in setting.shared:
+            assert np.array_equal(a, b)
+        else:
+            assert (a == b).mean() == pytest.approx(0.1, abs=0.01)
+        for other in FACTORS:
+            if other != factor and {other, factor} != {"colour", "background_colour"}:
+                assert (a == factors["a"][other]).mean() == pytest.approx(0.1, abs=0.01)
+    for modality in "ab":
+        assert (factors[modality]["colour"] != factors[modality]["background_colour"]).all()
+    distractors = {"missing": [], "unique": [("b", "texture")], "synergy": [("a", "shape"), ("b", "texture")]}[name]
+    for modality, factor in distractors:
+        assert (label % 10 == factors[modality][factor]).mean() == pytest.approx(0.1, abs=0.01)
+        assert (label // 10 == factors[modality][factor]).mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_classes_are_balanced_to_one_sample_whatever_the_count() -> None:
+    setting = load("synergy")[1]
+    assert set(np.bincount(made(setting, n=6000)[0])) == {60}
+    assert set(np.bincount(made(setting, n=6050)[0], minlength=100)) == {60, 61}
+    assert np.array_equal(sampling.labels(setting, 0, "train", 130, 260), made(setting, n=300)[0][130:260])
+
+
+def test_missing_probabilities() -> None:
+    setting = load("missing")[1]
+    _, present, _ = made(setting, n=60_000)
+    a, b = present.T
+    assert present.any(axis=1).all()
+    for found, expected in (((a & b), 0.09), ((a & ~b), 0.055), ((~a & b), 0.855)):
+        assert found.mean() == pytest.approx(expected, abs=4 * (expected / 60_000) ** 0.5)
+    assert made(setting, "test")[1].all()
+    assert made(load("synergy")[1])[1].all()
+
+
+def test_three_modalities() -> None:
+    setting = Setting(**TRIO)
+    expected = {"a": 0.1, "b": 0.1, "c": 1, "a+b": 0.1, "a+c": 1, "b+c": 1, "a+b+c": 1}
+    assert setting.ceilings() == expected
+    _, present, _ = made(setting)
+    assert present.any(axis=1).all()
+    assert present.mean(axis=0) == pytest.approx([0.5 + 0.2 / 3, 0.5 + 0.2 / 3, 0.2 + 0.2 / 3], abs=0.015)
+    head = recipe.head("trio", recipe.Quint(setting, {"train": 200, "test": 100}, 64, 0))
+    assert sum(head["counts"]["train"]["present"].values()) == 200
+    assert head["counts"]["test"]["present"] == {"a+b+c": 100}
+    assert head["class_names"][23] == "plus/yellow"
+    some = recipe.samples(recipe.Quint(setting, {"train": 200, "test": 100}, 64, 0), "train", 0, 8)
+    for column, name in enumerate("abc"):
+        assert np.array_equal(some.inputs[name].any(axis=(1, 2, 3)), some.present[:, column])
+
+
+def test_a_label_may_hold_a_background_colour() -> None:
+    label, _, factors = made(Setting(modalities=["x"], label=["x.background_colour"]))
+    assert np.array_equal(label, factors["x"]["background_colour"])
+    assert (label != factors["x"]["colour"]).all()
+    assert np.bincount(factors["x"]["colour"]) == pytest.approx(np.full(10, 2000), abs=200)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lable": ["shape"]}, "unknown key 'lable'; did you mean 'label'?"),
+        ({"picture": {"jiter": 0.05}}, "unknown key 'picture.jiter'; did you mean 'jitter'?"),
+        ({"shared": ["shap"]}, "shared: unknown factor 'shap'; did you mean 'shape'?"),
+        ({"label": ["a.shape"]}, "label: shape is shared, write 'shape' instead of 'a.shape'"),
+        ({"label": ["texture"]}, "label: texture is not shared, write a.texture or add it to shared"),
+        ({"label": ["d.texture"]}, "label: unknown modality 'd' (known: a, b, c)"),
+        ({"label": []}, "label: List should have at least 1 item"),
+        ({"label": ["shape", "shape"]}, "label: shape stands there twice"),
+        ({"absent": {"a": 1.5}}, "absent.a: Input should be less than 1 (found 1.5)"),
+        ({"absent": {"a": -0.1}}, "absent.a: Input should be greater than or equal to 0 (found -0.1)"),
+        ({"absent": {"q": 0.5}}, "absent: unknown modality 'q'"),
+        ({"weak": "q"}, "weak: unknown modality 'q'"),
+        ({"modalities": ["a", "a"], "label": ["shape"], "absent": {}}, "modalities: a stands there twice"),
+        ({"label": ["a.colour", "a.background_colour"]}, "colour and background_colour cannot both be shared or in the label"),
+        ({"picture": {"perlin": {"q_min": 0.5}}}, "q_min 0.5 is above q_max 0.3"),
+        ({"picture": {"jitter": 0.2}}, "picture.jitter: Input should be less than 0.11 (found 0.2)"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    path = written(tmp_path, **changes)
+    with pytest.raises(UserError) as error:
+        load(path)
+    assert error.value.code == 2
+    assert str(error.value).startswith(path)
+    assert message in str(error.value)
+
+
+def test_an_unknown_setting_offers_the_nearest() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown setting 'synergie'; did you mean 'synergy'\? \(known: missing, synergy, unique"
+    ):
+        load("synergie")
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "message"),
+    [
+        ({"train": 99, "test": 100}, 64, "--train 99: fewer than the 100 classes"),
+        ({"train": 100, "test": 5}, 64, "--test 5: fewer than the 100 classes"),
+        ({"train": 100, "test": 100}, 70, "--size 70: expected a multiple of 16"),
+        ({"train": 100, "test": 100}, 16, "--size 16: expected a multiple of 16, at least 32"),
+    ],
+)
+def test_sizes_that_cannot_be(samples: dict[str, int], size: int, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        recipe.Quint(load("synergy")[1], samples, size, 0)
+    assert message in str(error.value)

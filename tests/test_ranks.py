@@ -1,0 +1,300 @@
+"""Ranks: the sums of the paper's Table 3 from its printed values, ties, incomplete grids, and what `mmal rank` shows."""
+
+import json
+from pathlib import Path
+
+import fake_runs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from mmal_cli import app
+from mmal_cli.analysis import ranks
+from mmal_cli.core import files, tables
+from mmal_cli.core.errors import UserError
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "shared/papers/published_aulc.yaml"
+METHODS = ["badge", "bald", "bmmal", "entropy", "grace", "kcg", "random"]
+WEAK = {"missing": "Rare", "share": "CIFAR-10", "unique": "B", "synergy": "B"}
+MAIN = {"missing": True, "share": True, "unique": True, "synergy": False}
+# Tables 7, 9, 11 and 14, the weak modality's means in the order of METHODS; BADGE/synergy/mid is Table 14's 5.87.
+PRINTED = {
+    "low": {
+        "missing": [1.05, 1.07, 1.13, 1.19, 1.1, 1.19, 0.97],
+        "share": [3.66, 3.52, 3.66, 3.24, 3.45, 3.53, 3.66],
+        "unique": [2.33, 2.2, 2.96, 3.66, 3.75, 2.74, 1.94],
+        "synergy": [4.59, 4.01, 4.34, 3.64, 4.47, 4.95, 4.61],
+    },
+    "mid": {
+        "missing": [1.5, 2.33, 2.46, 3.49, 2.91, 4.99, 1.01],
+        "share": [4.62, 4.59, 4.72, 4.41, 4.47, 4.65, 4.76],
+        "unique": [2.53, 2.86, 2.55, 2.73, 3.61, 3.99, 2.87],
+        "synergy": [5.87, 5.3, 6.29, 6.06, 5.84, 6.42, 5.9],
+    },
+    "high": {
+        "missing": [1.13, 3.79, 2.19, 5.45, 2.2, 1.03, 1.01],
+        "share": [4.91, 4.94, 5.08, 4.78, 4.8, 5.0, 5.1],
+        "unique": [6.26, 6.26, 5.98, 5.85, 6.22, 5.86, 6.4],
+        "synergy": [7.9, 7.79, 7.55, 7.09, 7.89, 7.4, 6.6],
+    },
+}
+SUMS = {
+    "low": [16, 22, 13, 17.5, 15, 10.5, 18],
+    "mid": [22, 21, 14, 17, 17, 6, 15],
+    "high": [13.5, 11.5, 15, 21, 15, 20, 16],
+}
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Gives a command in this process, with tmp_path as the folder where it is given."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app.build(), [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def after_aulc(tmp_path, invoke):
+    """Makes runs of (dataset, regime, moddrop) -> qm -> aulc per seed and their aulc.yaml; gives `mmal rank` with options."""
+
+    def make(scores, *words, **more):
+        fake_runs.write(tmp_path / "runs", *fake_runs.grid(scores, **more))
+        assert invoke("aulc", "runs").exit_code == 0
+        return invoke("rank", *words)
+
+    return make
+
+
+def published(regimes=PRINTED) -> dict:
+    """A file of published values that holds just what the sums need."""
+    return {
+        "tables": [
+            {
+                "table": number,
+                "dataset": dataset,
+                "moddrop": MAIN[dataset],
+                "columns": [WEAK[dataset]],
+                "aulc": {
+                    regime: {qm: [[value, 0.1]] for qm, value in zip(METHODS, of[dataset], strict=True)}
+                    for regime, of in regimes.items()
+                },
+            }
+            for number, dataset in enumerate(MAIN, start=1)
+        ],
+        "rank_sums": {"weak_modality": WEAK, "moddrop": MAIN},
+    }
+
+
+def words(text: str) -> str:
+    """The text without its layout."""
+    return " ".join(text.split())
+
+
+def sums(path) -> dict[str, list[float]]:
+    found = tables.RankTable.read(path)
+    return {regime: [of[qm] for qm in METHODS] for regime, of in found.sums.items()}
+
+
+def test_table_3_from_printed_values(tmp_path, invoke) -> None:
+    (tmp_path / "printed.yaml").write_text(files.dump_yaml(published()))
+    done = invoke("rank", "printed.yaml")
+    assert done.exit_code == 0
+    assert sums(tmp_path / "results/rank.yaml") == SUMS
+    assert "mid sum 22 21 14 17 17 6 15" in words(done.stdout)
+    assert "12 blocks of printed means; sums can go from 4 to 28." in words(done.stdout)
+
+
+def test_table_3_from_the_papers_file(tmp_path, invoke) -> None:
+    if not PUBLISHED.exists():
+        pytest.skip("published_aulc.yaml lies in ../shared/papers, which this checkout has not")
+    assert invoke("rank", PUBLISHED).exit_code == 0
+    assert sums(tmp_path / "results/rank.yaml") == SUMS
+    assert sums(tmp_path / "results/rank.yaml")["mid"] == list(tables.check(
+        tables.Published, files.read_yaml(PUBLISHED), "").rank_sums.mid.values())  # fmt: skip
+    assert invoke("rank", PUBLISHED, "--dataset", "synergy", "--moddrop", "on").exit_code == 0
+    assert [block.scores["kcg"] for block in tables.RankTable.read(tmp_path / "results/rank.yaml").blocks] == [3.58, 4.4, 4.86]
+    done = invoke("rank", PUBLISHED, "--weak", "food101=Text", "--dataset", "food101", "--json")
+    assert json.loads(done.stdout)["blocks"][0]["ranks"]["bald"] == 3
+
+
+def test_the_misprint_of_table_2_gives_other_sums() -> None:
+    wrong = [5.42, *PRINTED["mid"]["synergy"][1:]]
+    right, other = (ranks.ranks(dict(zip(METHODS, values, strict=True))) for values in (PRINTED["mid"]["synergy"], wrong))
+    found = [total - right[qm] + other[qm] for qm, total in zip(METHODS, SUMS["mid"], strict=True)]
+    assert found == [23, 21, 14, 17, 16, 6, 15]
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.25, 0.3, 0.7]), min_size=2, max_size=9))
+def test_ranks_add_up_whatever_the_ties(values) -> None:
+    found = list(ranks.ranks({f"m{n}": value for n, value in enumerate(values)}).values())
+    m = len(values)
+    assert sum(found) == m * (m + 1) / 2
+    for a, rank_a in zip(values, found, strict=True):
+        assert rank_a == sum(b > a for b in values) + (values.count(a) + 1) / 2
+
+
+@given(st.permutations([0.1, 0.2, 0.3, 0.4]), st.permutations([0.1, 0.2, 0.3, 0.4]))
+def test_the_order_of_seeds_breaks_no_tie(one, other) -> None:
+    block = ranks.Block("share", "low", True, "b", {"kcg": dict(enumerate(one)), "bald": dict(enumerate(other))})
+    assert ranks.ranked(block).ranks == {"bald": 1.5, "kcg": 1.5}
+
+
+def test_float_noise_breaks_no_tie() -> None:
+    block = ranks.Block("share", "low", True, "b", {"kcg": {0: 0.1, 1: 0.2}, "bald": {0: 0.05, 1: 0.25}})
+    found = ranks.ranked(block)
+    assert found.scores["kcg"] != found.scores["bald"]  # 0.15 twice, but for the last bit
+    assert found.ranks == {"bald": 1.5, "kcg": 1.5}
+
+
+def test_ranks_come_from_unrounded_means(after_aulc) -> None:
+    shown = words(after_aulc({("share", "low", True): {"kcg": [0.5001, 0.5003], "bald": [0.5002, 0.5001]}}).stdout)
+    assert "low share 2 1" in shown
+    assert "1 block of 2 seeds" in shown
+
+
+FULL = {
+    ("share", "low", True): {"badge": [0.1, 0.2, 0.3], "kcg": [0.2, 0.2, 0.3], "random": [0.3, 0.3, 0.3]},
+    ("synergy", "low", True): {"badge": [0.1, 0.2, 0.3], "kcg": [0.2, 0.2, 0.3], "random": [0.3, 0.3, 0.3]},
+}
+
+
+def without(block, qm, seeds=3) -> dict:
+    """FULL with the last seeds of one method taken away."""
+    methods = {name: values[: len(values) - seeds] if name == qm else values for name, values in FULL[block].items()}
+    return FULL | {block: {name: values for name, values in methods.items() if values}}
+
+
+def test_a_missing_seed_is_named(after_aulc) -> None:
+    done = after_aulc(without(("share", "low", True), "badge", 1))
+    assert done.exit_code == 3
+    assert done.stderr.splitlines() == [
+        "error: runs/share/low/badge lacks seed 2 (random has 0 1 2); "
+        "run it: mmal al-run --data data/share --qm badge --regime low --seed 2",
+        "or rank what is common to all: --allow-incomplete",
+    ]
+
+
+def test_allow_incomplete_takes_the_common_seeds(tmp_path, after_aulc) -> None:
+    done = after_aulc(without(("share", "low", True), "badge", 1), "--allow-incomplete")
+    assert done.exit_code == 0
+    assert "missing runs: 1" in done.stderr
+    found = tables.RankTable.read(tmp_path / "results/rank.yaml")
+    assert [block.seeds for block in found.blocks] == [[0, 1], [0, 1, 2]]
+    assert found.blocks[0].scores["badge"] == pytest.approx(0.15)
+    assert "2 blocks of 2 to 3 seeds" in words(done.stdout)
+
+
+def test_a_missing_method_is_named_with_all_its_seeds(after_aulc) -> None:
+    done = after_aulc(without(("share", "low", True), "kcg"))
+    assert [line.partition(" (")[0] for line in done.stderr.splitlines()] == [
+        *(f"{start}runs/share/low/kcg lacks seed {seed}" for seed, start in enumerate(("error: ", "", ""))),
+        "or rank what is common to all: --allow-incomplete",
+    ]
+
+
+def test_allow_incomplete_takes_the_common_methods(tmp_path, after_aulc) -> None:
+    done = after_aulc(without(("share", "low", True), "kcg"), "--allow-incomplete")
+    assert done.exit_code == 0
+    found = tables.RankTable.read(tmp_path / "results/rank.yaml")
+    assert found.methods == ["badge", "random"]
+    assert found.sums["low"] == {"badge": 4, "random": 2}
+
+
+def test_a_missing_regime_is_named(after_aulc) -> None:
+    scores = {key: {qm: values[:1] for qm, values in of.items()} for key, of in FULL.items()}
+    more = {("share", "mid", True): scores["share", "low", True]}
+    command = "mmal al-run --data d/one --qm badge --regime low --seed 0 --with quick"
+    done = after_aulc(scores | more, command=command)
+    assert (
+        "runs/synergy/mid/kcg lacks seed 0 (synergy has low, other datasets have mid); "
+        "run it: mmal al-run --data d/one --qm kcg --regime mid --seed 0 --with quick\n"
+    ) in done.stderr
+    done = after_aulc(scores | more, "--allow-incomplete")
+    assert "sums can go from 2 to 6 (low), 1 to 3 (mid)" in words(done.stdout)
+
+
+def test_many_missing_runs_are_counted(after_aulc) -> None:
+    many = {f"m{n:02}": [0.1] for n in range(20)}
+    done = after_aulc({("share", "low", True): many, ("synergy", "low", True): {"m00": [0.1]}})
+    assert "and 7 more missing runs" in done.stderr
+
+
+def test_nothing_in_common(tmp_path) -> None:
+    block = ranks.Block("share", "low", True, "b", {"kcg": {0: 0.1}, "bald": {1: 0.2}})
+    with pytest.raises(UserError, match=r"share low: the query methods have no seed in common \(bald 1, kcg 0\)"):
+        ranks.common([block])
+    with pytest.raises(UserError, match="no query method in common"):
+        ranks.common([block, ranks.Block("share", "mid", True, "b", {"grace": {0: 0.1}})])
+
+
+BOTH = {
+    (dataset, "low", moddrop): {"badge": [0.2], "random": [0.1 if moddrop else 0.3]}
+    for dataset in ("share", "synergy")
+    for moddrop in (True, False)
+}
+
+
+@pytest.mark.parametrize(("option", "share", "synergy"), [("protocol", True, False), ("on", True, True), ("off", False, False)])
+def test_which_variant_is_ranked(tmp_path, after_aulc, option, share, synergy) -> None:
+    done = after_aulc(BOTH, "--moddrop", option)
+    found = tables.RankTable.read(tmp_path / "results/rank.yaml").blocks
+    assert [(block.dataset, block.moddrop) for block in found] == [("share", share), ("synergy", synergy)]
+    assert [block.ranks["badge"] for block in found] == [1 if share else 2, 1 if synergy else 2]
+    assert f"share b{'' if share else ' (no moddrop)'}, synergy b{'' if synergy else ' (no moddrop)'}." in words(done.stdout)
+
+
+def test_the_only_variant_is_ranked(tmp_path, after_aulc) -> None:
+    assert after_aulc({("synergy", "low", True): BOTH["synergy", "low", True]}).exit_code == 0
+    assert tables.RankTable.read(tmp_path / "results/rank.yaml").blocks[0].moddrop
+    done = after_aulc({}, "--moddrop", "off")
+    assert done.exit_code == 2
+    assert "synergy has no runs without moddrop" in done.stderr
+
+
+def test_an_unknown_weak_modality(tmp_path, after_aulc, invoke) -> None:
+    done = after_aulc({("food101", "low", True): {"badge": [0.2], "random": [0.1]}}, weak=None)
+    assert done.exit_code == 2
+    assert "food101 names no weak modality; say which subset to rank (a, b): --weak food101=a" in done.stderr
+    assert invoke("rank", "--weak", "food101=b").exit_code == 0
+    assert tables.RankTable.read(tmp_path / "results/rank.yaml").blocks[0].weak == "b"
+    assert "'c' (known: a, b)" in invoke("rank", "--weak", "food101=c").stderr
+    assert "unknown dataset 'food'; did you mean 'food101'?" in invoke("rank", "--weak", "food=b").stderr
+    assert "not of the form DATASET=SUBSET" in invoke("rank", "--weak", "food101").stderr
+
+
+def test_other_numbers_of_cycles_are_not_compared(tmp_path, invoke) -> None:
+    made = [fake_runs.record({"b": [0.1] * cycles}, qm=qm) for qm, cycles in (("kcg", 3), ("bald", 4))]
+    fake_runs.write(tmp_path / "runs", *made)
+    invoke("aulc", "runs")
+    done = invoke("rank")
+    assert done.exit_code == 3
+    assert "share low: kcg has 3 cycles and bald has 4" in done.stderr
+
+
+def test_one_cycle_and_one_method_have_no_ranks(tmp_path, invoke) -> None:
+    fake_runs.write(tmp_path / "runs", fake_runs.record({"b": [0.1]}))
+    invoke("aulc", "runs")
+    assert "one cycle" in invoke("rank").stderr
+    fake_runs.write(tmp_path / "runs", fake_runs.record({"b": [0.1, 0.2]}))
+    invoke("aulc", "runs")
+    assert "at least two query methods" in invoke("rank").stderr
+
+
+def test_json_is_the_file_and_the_id_is_content(tmp_path, after_aulc, invoke) -> None:
+    first = json.loads(after_aulc(FULL, "--json").stdout)
+    assert tables.RankTable.model_validate(first) == tables.RankTable.read(tmp_path / "results/rank.yaml")
+    assert json.loads(invoke("rank", "--json", "--out", "other.yaml").stdout)["id"] == first["id"]
+
+
+def test_what_is_no_table(tmp_path, invoke) -> None:
+    assert "results/aulc.yaml not found; make it by: mmal aulc RUNS" in invoke("rank").stderr
+    (tmp_path / "x.yaml").write_text("a: 1\n")
+    assert "x.yaml holds None, expected kind 'aulc'" in invoke("rank", "x.yaml").stderr
+    broken = published()
+    broken["tables"][0]["columns"].append("More")
+    (tmp_path / "x.yaml").write_text(files.dump_yaml(broken))
+    assert "table 1 low badge has 1 values for 2 columns" in invoke("rank", "x.yaml").stderr
+    del broken["tables"][0]["aulc"]["low"]["kcg"]
+    broken["tables"][0]["columns"].pop()
+    (tmp_path / "x.yaml").write_text(files.dump_yaml(broken))
+    assert "error: missing low lacks kcg (random has it)" in invoke("rank", "x.yaml").stderr
