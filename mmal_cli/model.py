@@ -81,7 +81,7 @@ class Model(nn.Module):
 
 
 class _Image(nn.Module):
-    """uint8 (B, C, H, W) -> float, normalised per channel."""
+    """uint8 (B, C, H, W) -> float, normalised per channel, channels last (docs/decisions.md)."""
 
     def __init__(self, channels: int, scale: Scale) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class _Image(nn.Module):
         self.register_buffer("std", torch.tensor(scale.std).expand(channels)[:, None, None].clone(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.float() / 255 - self.mean) / self.std
+        return ((x.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
 def _adapter(modality: Modality, normalise: Mapping[str, Scale]) -> nn.Module:
@@ -120,4 +120,5 @@ def build(modalities: Sequence[Modality], classes: int, settings: Settings, drop
     """A model whose first weights depend only on the seed; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Model(modalities, classes, settings.model, settings.normalise, dropout)
+        model = Model(modalities, classes, settings.model, settings.normalise, dropout)
+    return model.to(memory_format=torch.channels_last)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from data_recipes import share
 from mmal_cli.commands import prepare_share
+from mmal_cli.core import shards
 from mmal_cli.core.build import build
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Dataset

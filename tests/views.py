@@ -7,7 +7,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from mmal_cli.pool import PoolView, Predictions, Subset
+from mmal_cli.core import plugins
+from mmal_cli.pool import PoolView, Predictions, Subset, checked
 
 PER_SAMPLE = ("index", "logits", "embeddings")
 
@@ -84,3 +85,14 @@ def lend(view: PoolView, needs: set[str]) -> PoolView:
     pool = Predictions(view.unlabelled.index, **{name: getattr(view.unlabelled, name) for name in fields})
     known = Predictions(view.labelled.index, **{name: getattr(view.labelled, name) for name in fields if "labelled" in needs})
     return replace(view, unlabelled=pool, labelled=known)
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    """A generator as the loop hands it to a query method."""
+    return torch.Generator().manual_seed(seed)
+
+
+def ask(name: str, view: PoolView, size: int, seed: int = 0, **options) -> list[int]:
+    """The train positions a method chooses, seeing only what it NEEDS, after the loop's own check."""
+    method = plugins.load("queries", name, "query method", "query")
+    return checked(method.query(lend(view, method.NEEDS), size, chance(seed), **options), view, size, name).tolist()

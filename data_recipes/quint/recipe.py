@@ -59,6 +59,7 @@ def head(name: str, quint: Quint) -> dict[str, Any]:
     setting = quint.setting
     arguments = {"setting": setting.model_dump(mode="json"), **quint.samples, "size": quint.size, "seed": quint.seed}
     arguments["setting"]["picture"]["period"] = setting.picture.period_at(quint.size)
+    arguments["setting"]["absent"] = {m: setting.absent.get(m, 0.0) for m in setting.modalities}
     shape = (3, quint.size, quint.size)
     return {
         "name": name,

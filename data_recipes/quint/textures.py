@@ -36,14 +36,7 @@ def _hexgrid(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
 
 def _dots(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
     y, x = _fraction(v) - 0.5, _fraction(u) - 0.5
-    return y * y + x * x <= 0.04 * 1.5
-
-
-def _noise(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
-    """A fair coin for each pixel, another canvas of coins for each rotation; its pixels stay upright."""
-    side = v.shape[0]
-    coins = octets(words(0, ("noise",), r, r + 1, -(-side * side // 8)), side * side)
-    return coins.reshape(side, side) < 128
+    return y * y + x * x <= 0.06  # 3 px wide at a period of 6
 
 
 def _triangles(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
@@ -74,18 +67,24 @@ def _pluses(v: np.ndarray, u: np.ndarray, s: int, r: int) -> np.ndarray:
 
 
 # Each takes v (down) and u (right) in periods, the period s in pixels and the number r of the rotation.
-TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
+PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]] = {
     "solid": _solid,
     "stripes": _stripes,
     "grid": _grid,
     "hexgrid": _hexgrid,
     "dots": _dots,
-    "noise": _noise,
     "triangles": _triangles,
     "zigzags": _zigzags,
     "rain": _rain,
     "pluses": _pluses,
 }
+TEXTURES = ("solid", "stripes", "grid", "hexgrid", "dots", "noise", "triangles", "zigzags", "rain", "pluses")
+
+
+def _noise(side: int, r: int) -> np.ndarray:
+    """A fair coin for each pixel, another canvas of coins for each rotation; its pixels stay upright. (E, E) uint8."""
+    coins = octets(words(0, ("noise",), r, r + 1, -(-side * side // 8)), side * side)
+    return (coins.reshape(side, side) < 128) * np.uint8(255)
 
 
 def table(period: int, size: int, per: int, turn: int) -> np.ndarray:
@@ -97,11 +96,8 @@ def table(period: int, size: int, per: int, turn: int) -> np.ndarray:
     side = size + 8 * period
     rotations = range(-turn, turn + 1)
     maps = np.empty((len(TEXTURES), len(rotations), side, side), np.uint8)
-    pixels = np.zeros((side, 1))
     for r, degrees in enumerate(rotations):
         v, u = (d / period for d in rotated_grid(side, per, degrees))
-        for t, (name, on) in enumerate(TEXTURES.items()):
-            maps[t, r] = (
-                on(pixels, pixels, period, r) * np.uint8(255) if name == "noise" else coverage(on(v, u, period, r), per)
-            )
+        for t, name in enumerate(TEXTURES):
+            maps[t, r] = _noise(side, r) if name == "noise" else coverage(PATTERNS[name](v, u, period, r), per)
     return maps

@@ -1,5 +1,6 @@
 """`mmal al-run`: one active-learning run."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,9 @@ def al_run(
         _print(resolved.model_dump(mode="json"), sources)
         return
 
+    # Threads that spin while they wait make two busy cores ten times slower than one (docs/decisions.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
     from mmal_cli.device import choose_device
     from mmal_cli.loop import run_active_learning
 
@@ -59,7 +63,7 @@ def al_run(
     with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
         path, ran = run_active_learning(cell, folder, out, device, shlex.join(words), bar)
     if not ran:
-        show.note(f"{path} is already done")
+        show.note(f"already done: {path}")
     show.result(path)
 
 

@@ -21,6 +21,7 @@ def bench(item: Item = None, json: Json = False, progress: show.Progress = "auto
     found = {}
     for name in [item] if item else plugins.names("bench"):
         module = plugins.load("bench", name, "bench item", "run")
+        show.note(f"{name}: {(module.__doc__ or 'no description').strip().splitlines()[0]}")
         started = time.monotonic()
         with show.progress(name, "done", progress) as bar:
             rows = module.run(bar)
