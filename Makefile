@@ -31,8 +31,8 @@ demo: $(ENV) ## Makes a small synergy dataset, runs 3 query methods x 2 seeds on
 
 # demo-<qm>-<seed>: DEMO_JOBS of them at once, one thread each, which for networks this small is faster than one with two threads.
 $(DEMO_RUNS): demo-%:
-	OMP_NUM_THREADS=1 $(MMAL) al-run --data demo/data/synergy-small --qm $(word 1,$(subst -, ,$*)) --regime low \
-	  --seed $(word 2,$(subst -, ,$*)) --with quick --gpu none --out demo/runs
+	OMP_NUM_THREADS=1 $(MMAL) al-run --data demo/data/synergy-small --qm $(word 1,$(subst -, ,$*)) --regime mid \
+	  --seed $(word 2,$(subst -, ,$*)) --with quick --no-moddrop --gpu none --out demo/runs
 
 test: $(ENV) ## Runs the tests.
 	.venv/bin/python -m pytest

@@ -7,7 +7,7 @@ import tiny
 import torch
 
 WRONG_USE, BAD_DATA = 2, 3
-QUICK = ("--regime", "low", "--with", "quick")
+QUICK = ("--regime", "low", "--with", "quick", *(word for text in tiny.BUDGET for word in ("--set", text)))
 
 
 def refused(done, code: int, message: str) -> None:

@@ -21,6 +21,7 @@ from mmal_cli.core.settings import resolve
 from mmal_cli.loop import run_active_learning
 
 FAST = ["train.epochs=2", "train.min_epoch_samples=32", "train.warmup_epochs=1", "regimes.low.cycles=3", "model.mc_passes=4"]
+FAST += tiny.BUDGET
 
 
 def run(data, out, qm="random", seed=0, *assignments, **options):

@@ -31,13 +31,30 @@ def written(folder: Path, **changes) -> str:
 
 
 def test_the_shipped_settings() -> None:
-    assert names() == ["missing", "synergy", "unique"]
-    found = {name: load(name)[1] for name in names()}
+    assert names() == ["missing", "synergy", "synergy-small", "unique"]
+    found = {name: load(name)[1] for name in ("missing", "synergy", "unique")}
     assert {name: s.classes for name, s in found.items()} == {"missing": 10, "unique": 100, "synergy": 100}
     assert found["missing"].ceilings() == {"a": 1, "b": 1, "a+b": 1}
     assert found["unique"].ceilings() == {"a": 1, "b": 0.1, "a+b": 1}
     assert found["synergy"].ceilings() == {"a": 0.1, "b": 0.1, "a+b": 1}
     assert {name: s.weak for name, s in found.items()} == {"missing": "a", "unique": "b", "synergy": "b"}
+
+
+def test_values_restrict_a_factor_everywhere_and_the_label_counts_them() -> None:
+    setting = load("synergy-small")[1]
+    label, _, factors = made(setting)
+    assert setting.classes == 9
+    assert setting.ceilings() == {"a": 0.333333, "b": 0.333333, "a+b": 1}
+    textures, shapes = [0, 1, 4], [1, 3, 7]
+    assert np.array_equal(
+        label, 3 * np.searchsorted(textures, factors["a"]["texture"]) + np.searchsorted(shapes, factors["b"]["shape"])
+    )
+    for modality in "ab":
+        assert set(factors[modality]["texture"]) == set(textures)
+        assert set(factors[modality]["shape"]) == set(shapes)
+        assert len(set(factors[modality]["background_texture"])) == 10
+    names_of = recipe.head("x", recipe.Quint(setting, {"train": 90, "test": 9}, 64, 0))["class_names"]
+    assert names_of == [f"{t}/{s}" for t in ("solid", "stripes", "dots") for s in ("square", "circle", "star")]
 
 
 def test_labels_are_made_of_what_the_setting_says() -> None:
@@ -128,6 +145,9 @@ def test_a_label_may_hold_a_background_colour() -> None:
         ({"weak": "q"}, "weak: unknown modality 'q'"),
         ({"modalities": ["a", "a"], "label": ["shape"], "absent": {}}, "modalities: a stands there twice"),
         ({"label": ["a.colour", "a.background_colour"]}, "colour and background_colour cannot both be shared or in the label"),
+        ({"values": {"shape": ["circle", "sqare"]}}, "values.shape: unknown shape 'sqare'; did you mean 'square'?"),
+        ({"values": {"shape": ["circle"]}}, "values.shape: List should have at least 2 items"),
+        ({"values": {"colour": ["red", "blue"]}}, "values: unknown factor 'colour'"),
         ({"picture": {"perlin": {"q_min": 0.5}}}, "q_min 0.5 is above q_max 0.3"),
         ({"picture": {"jitter": 0.2}}, "picture.jitter: Input should be less than 0.11 (found 0.2)"),
     ],
@@ -143,7 +163,8 @@ def test_mistakes_in_a_file_are_named(tmp_path: Path, changes: dict, message: st
 
 def test_an_unknown_setting_offers_the_nearest() -> None:
     with pytest.raises(
-        UserError, match=r"unknown setting 'synergie'; did you mean 'synergy'\? \(known: missing, synergy, unique"
+        UserError,
+        match=r"unknown setting 'synergie'; did you mean 'synergy'\? \(known: missing, synergy, synergy-small, unique",
     ):
         load("synergie")
 

@@ -51,7 +51,7 @@ def test_later_layers_win_and_every_value_knows_its_source(tmp_path):
     assert sources["train.lr"] == "--set train.lr=0.02"
     assert (settings.train.epochs, sources["train.epochs"]) == (7, str(overlay))
     assert (settings.train.batch_size, sources["train.batch_size"]) == (32, f"{overlay} (mid)")
-    assert (settings.budget.start, sources["budget.start"]) == (1000, "quick.yaml")
+    assert (settings.budget.start, sources["budget.start"]) == (4000, "quick.yaml")
     assert (settings.train.moddrop.enabled, sources["train.moddrop.enabled"]) == (False, "synergy.yaml")
     assert (settings.train.momentum, sources["train.momentum"]) == (0.9, "default")
     assert settings.query_options == {"lambda0": 0.5}
@@ -104,4 +104,4 @@ def test_print_config_shows_values_and_sources(tiny_data, mmal):
     done = mmal("al-run", "--data", tiny_data, "--qm", "badge", "--regime", "low", "--with", "quick", "--print-config")
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if "train.epochs" in line)
-    assert line.split() == ["train.epochs", "12", "quick.yaml"]
+    assert line.split() == ["train.epochs", "15", "quick.yaml"]

@@ -14,7 +14,8 @@ from mmal_cli.start import pick, start
 
 def begin(folder, seed=0, qm="random", regime="low", *assignments):
     dataset = Dataset.read(folder / "dataset.yaml")
-    settings, _ = resolve(dataset, regime, qm, ["quick"], assignments)
+    mid = [text.replace("low", "mid") for text in tiny.BUDGET]
+    settings, _ = resolve(dataset, regime, qm, ["quick"], [*tiny.BUDGET, *mid, *assignments])
     split = load_split(folder, dataset, "train")
     return split, *start(split, Cell(dataset, qm, regime, seed, settings))
 

@@ -18,7 +18,7 @@ from mmal_cli.model import build
 from mmal_cli.predict import dropout_masks, predict
 from mmal_cli.train import epoch_order, factor, fit, make_optimiser
 
-FAST = ["train.epochs=3", "train.min_epoch_samples=64", "train.warmup_epochs=1", "regimes.low.cycles=2"]
+FAST = ["train.epochs=3", "train.min_epoch_samples=64", "train.warmup_epochs=1", "train.batch_size=64", "regimes.low.cycles=2"]
 
 
 def settings(*assignments: str, classes: int = 3, data=None) -> Settings:

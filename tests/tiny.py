@@ -10,6 +10,7 @@ from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.seeds import derive
 
 PIXELS = 16
+BUDGET = ["regimes.low.start=15", "regimes.low.validation=15", "regimes.low.query=15"]  # five for each of three classes
 
 
 def samples(

@@ -8,23 +8,13 @@ from typing import Any
 import numpy as np
 
 from data_recipes.quint import render, sampling
-from data_recipes.quint.colours import COLOURS
-from data_recipes.quint.setting import Setting
-from data_recipes.quint.shapes import SHAPES
-from data_recipes.quint.textures import TEXTURES
+from data_recipes.quint.setting import NAMES, Setting
 from data_recipes.quint.workers import InOrder
 from mmal_cli.core.build import Plan
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.shards import Samples
 
 CHUNK = 256  # samples that one process makes at a time: 6 MB for two modalities at 64 px
-NAMES = {
-    "shape": list(SHAPES),
-    "texture": list(TEXTURES),
-    "colour": list(COLOURS),
-    "background_texture": list(TEXTURES),
-    "background_colour": list(COLOURS),
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ def head(name: str, quint: Quint) -> dict[str, Any]:
         "recipe": {"name": "quint", **arguments},
         "modalities": [{"name": m, "kind": "image", "shape": shape, "dtype": "uint8"} for m in setting.modalities],
         "classes": setting.classes,
-        "class_names": ["/".join(values) for values in product(*(NAMES[part.rpartition(".")[2]] for part in setting.label))],
+        "class_names": _class_names(setting),
         "targets": setting.label,
         "ceiling": setting.ceilings(),
         "weak": setting.weak,
@@ -77,6 +67,12 @@ def head(name: str, quint: Quint) -> dict[str, Any]:
             "factors/<modality>.<factor> are positions in the lists of docs/protocol.md, also where the modality is absent",
         ],
     }
+
+
+def _class_names(setting: Setting) -> list[str]:
+    """`circle/dots`: the values of the label's factors, the last one changing fastest."""
+    factors = [part.rpartition(".")[2] for part in setting.label]
+    return ["/".join(values) for values in product(*(setting.values.get(factor, NAMES[factor]) for factor in factors))]
 
 
 def plans(quint: Quint, in_order: InOrder) -> dict[str, Plan]:

@@ -49,11 +49,11 @@ def factors(setting: Setting, seed: int, split: str, start: int, label: np.ndarr
         modality -> factor -> (n,) int64 in 0..9.
     """
     stop = start + len(label)
-    parts = dict(zip(setting.label, _digits(label, len(setting.label)), strict=True))
-    common = _drawn(seed, (split, "shared"), start, stop)
+    parts = _label_factors(setting, label)
+    common = _drawn(setting, seed, (split, "shared"), start, stop)
     found = {}
     for modality in setting.modalities:
-        own = _drawn(seed, (split, modality, "factors"), start, stop)
+        own = _drawn(setting, seed, (split, modality, "factors"), start, stop)
         fixed = {f: common[f] for f in setting.shared}
         fixed |= {f: parts[name] for f in FACTORS for name in (f, f"{modality}.{f}") if name in parts}
         values = own | fixed
@@ -64,14 +64,17 @@ def factors(setting: Setting, seed: int, split: str, start: int, label: np.ndarr
     return found
 
 
-def _digits(label: np.ndarray, many: int) -> list[np.ndarray]:
-    """The label's decimal digits, the first factor's first: label = 10 * first + second."""
-    return [label // VALUES**place % VALUES for place in reversed(range(many))]
+def _label_factors(setting: Setting, label: np.ndarray) -> dict[str, np.ndarray]:
+    """What the label says of its factors, the last one changing fastest: part of the label -> (n,) values in 0..9."""
+    places = np.unravel_index(label, setting.radices)
+    chosen = (setting.choices(part.rpartition(".")[2]) for part in setting.label)
+    return {part: np.array(c)[place] for part, c, place in zip(setting.label, chosen, places, strict=True)}
 
 
-def _drawn(seed: int, purpose: tuple[str, ...], start: int, stop: int) -> dict[str, np.ndarray]:
+def _drawn(setting: Setting, seed: int, purpose: tuple[str, ...], start: int, stop: int) -> dict[str, np.ndarray]:
     """A uniform value for each factor, and for the two colours a step 0..8 to the other one."""
     raw = words(seed, purpose, start, stop, len(FACTORS) + 2)
-    values = {f: below(raw[:, i], VALUES) for i, f in enumerate(FACTORS)}
+    choices = [np.array(setting.choices(factor)) for factor in FACTORS]
+    values = {f: choices[i][below(raw[:, i], len(choices[i]))] for i, f in enumerate(FACTORS)}
     steps = {f"{f} step": below(raw[:, len(FACTORS) + i], VALUES - 1) for i, f in enumerate(("colour", "background_colour"))}
     return values | steps

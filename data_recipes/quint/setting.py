@@ -1,18 +1,29 @@
 """Settings: YAML files that say what a quint dataset is made of; the shipped ones and a user's own are read alike."""
 
 from itertools import combinations
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from data_recipes.quint.colours import COLOURS
+from data_recipes.quint.shapes import SHAPES
+from data_recipes.quint.textures import TEXTURES
 from mmal_cli.core import files
 from mmal_cli.core.errors import UserError, unknown
 from mmal_cli.core.manifest import Strict, check
 
 FOLDER = Path(__file__).resolve().parent / "settings"
-FACTORS = ("shape", "texture", "colour", "background_texture", "background_colour")
+NAMES = {
+    "shape": list(SHAPES),
+    "texture": list(TEXTURES),
+    "colour": list(COLOURS),
+    "background_texture": list(TEXTURES),
+    "background_colour": list(COLOURS),
+}
+FACTORS = tuple(NAMES)
 VALUES = 10  # of every factor
 DRAWN_TO_DIFFER = {"colour", "background_colour"}
 MOST_LABEL_FACTORS = 3
@@ -79,6 +90,7 @@ class Setting(Strict):
         label: what the label is made of: a shared factor by its name, any other as modality.factor.
         absent: modality -> probability that a training sample lacks it; one modality always stays.
         weak: the modality that tables call weak.
+        values: factor -> the names that it takes in this dataset; all ten where nothing is said. Not for colours.
         picture: how images look.
     """
 
@@ -87,6 +99,7 @@ class Setting(Strict):
     label: list[str] = Field(min_length=1, max_length=MOST_LABEL_FACTORS)
     absent: dict[str, Probability] = Field(default_factory=dict)
     weak: str | None = None
+    values: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
     picture: Picture = Picture()
 
     @model_validator(mode="after")
@@ -97,6 +110,11 @@ class Setting(Strict):
             _known("shared", "factor", name, FACTORS)
         for part in self.label:
             self._check_part(part)
+        for factor, chosen in self.values.items():
+            _known("values", "factor", factor, set(FACTORS) - DRAWN_TO_DIFFER)
+            _all_different(f"values.{factor}", chosen)
+            for name in chosen:
+                _known(f"values.{factor}", factor, name, NAMES[factor])
         for where, names in (("absent", self.absent), ("weak", [self.weak] if self.weak else [])):
             for name in names:
                 _known(where, "modality", name, self.modalities)
@@ -118,16 +136,29 @@ class Setting(Strict):
 
     @property
     def classes(self) -> int:
-        """C: the label's factors cross, ten values each."""
-        return VALUES ** len(self.label)
+        """C: the label's factors cross."""
+        return prod(self.radices)
+
+    @property
+    def radices(self) -> list[int]:
+        """How many values each of the label's factors takes."""
+        return [len(self.choices(part.rpartition(".")[2])) for part in self.label]
+
+    def choices(self, factor: str) -> list[int]:
+        """Positions in the list of all ten of the values that a factor takes."""
+        return [NAMES[factor].index(name) for name in self.values.get(factor, NAMES[factor])]
 
     def ceilings(self) -> dict[str, float]:
         """Subset of modalities -> the best accuracy on a complete, balanced split: a factor that is not seen is guessed."""
         found = {}
         for many in range(1, len(self.modalities) + 1):
             for subset in combinations(self.modalities, many):
-                unseen = [part for part in self.label if "." in part and part.rpartition(".")[0] not in subset]
-                found["+".join(subset)] = float(round(VALUES ** -len(unseen), 6))
+                unseen = [
+                    values
+                    for part, values in zip(self.label, self.radices, strict=True)
+                    if "." in part and part.rpartition(".")[0] not in subset
+                ]
+                found["+".join(subset)] = float(round(1 / prod(unseen), 6))
         return found
 
 
