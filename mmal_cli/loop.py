@@ -3,7 +3,8 @@
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from mmal_cli.cell import Cell
 from mmal_cli.core import files, plugins, shards
-from mmal_cli.core.errors import unknown
+from mmal_cli.core.errors import BAD_DATA, UserError, unknown
 from mmal_cli.core.manifest import Cycle, Run, made
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, subset_name, subsets
@@ -81,22 +82,47 @@ def run_active_learning(
     method = load_method(cell.qm, cell.settings.query_options)
     train, test = (load_split(data, cell.dataset, split).to(device) for split in ("train", "test"))
     pool, validation = start(train, cell)
-    bench = Bench(cell, method, train, test, validation, pool)
-    epochs, total = cell.settings.train.epochs, cell.settings.train.epochs * cell.settings.budget.cycles
-    cycles = []
-    for number in range(cell.settings.budget.cycles):
+    with _logged(folder):
+        cycles = _run_cycles(Bench(cell, method, train, test, validation, pool), folder, on_progress)
+    info = made(started, command, ("torch", "torchvision", "numpy")) | {"device": device_name(device)}
+    run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
+    run.write(folder / "run.yaml")
+    return folder, True
+
+
+def _run_cycles(bench: Bench, folder: Path, on_progress: Callable[[int, int], None]) -> list[Cycle]:
+    """All cycles, those that are on disk read, the others run."""
+    cell, count, epochs = bench.cell, bench.cell.settings.budget.cycles, bench.cell.settings.train.epochs
+    total, cycles = count * epochs, []
+    on_progress(0, total)
+    for number in range(count):
         path = folder / f"cycle-{number:02d}.h5"
         if not path.exists():
             _run_cycle(bench, number, path, lambda epoch, before=number * epochs: on_progress(before + epoch, total))
         arrays, attributes = shards.read_arrays(path)
         _same_run(path, attributes["identity"], cell)
         cycles.append(Cycle.model_validate(attributes["cycle"]))
-        pool.label(torch.from_numpy(arrays["selected"]))
+        bench.pool.label(torch.from_numpy(arrays["selected"]))
         on_progress((number + 1) * epochs, total)
-    info = made(started, command, ("torch", "torchvision", "numpy")) | {"device": device_name(device)}
-    run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
-    run.write(folder / "run.yaml")
-    return folder, True
+    return cycles
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """What the run and its query method log goes to run.log, from INFO on; a folder that cannot be written ends it here."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} could not be written: {error.strerror}; choose another --out", BAD_DATA) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def load_method(name: str, options: Mapping[str, Any]) -> ModuleType:

@@ -90,7 +90,7 @@ class PoolView:
 
 
 def top(scores: Tensor, size: int) -> Tensor:
-    """Positions of the `size` highest scores, the lowest position first among equals; (n,) -> (size,) int64.
+    """Positions of the `size` highest scores, the lowest position first among equals; (n,) -> (size,) int64 on the CPU.
 
     Raises:
         UserError: a score is not finite.
@@ -98,7 +98,7 @@ def top(scores: Tensor, size: int) -> Tensor:
     wrong = (~torch.isfinite(scores)).nonzero()
     if len(wrong):
         raise UserError(f"{len(wrong)} of {len(scores)} scores are not finite, the first at position {int(wrong[0])}")
-    return torch.sort(scores, descending=True, stable=True).indices[:size]
+    return torch.sort(scores, descending=True, stable=True).indices[:size].cpu()
 
 
 def checked(selected: Tensor, view: PoolView, size: int, qm: str) -> Tensor:

@@ -39,7 +39,9 @@ def _plain(title: str, unit: str) -> Callable[[int, int], None]:
     def update(done: int, total: int) -> None:
         nonlocal said, first, last
         now = time.monotonic()
-        first = done if first is None else first
+        if first is None:
+            first = done
+            note(f"{title}: {done} of {total} {unit}")
         if done <= max(first, last) or (now - said < PLAIN_EVERY and done < total):
             return
         said, last = now, done

@@ -58,6 +58,7 @@ def test_every_method_runs_to_the_end(tiny_data, tmp_path, qm):
         assert not np.isin(after["labelled"], after["validation"]).any()
     assert arrays[0]["test_logits/a+b"].shape == (30, 3)
     assert arrays[0]["test_logits/a+b"].dtype == np.float16
+    assert (folder / "run.log").read_text().count("balanced accuracy") == 3
     assert run(tiny_data, tmp_path, qm) == (folder, False)
 
 
@@ -114,7 +115,7 @@ def test_ctrl_c_keeps_finished_cycles_and_says_how_to_go_on(tiny_data, tmp_path)
     assert process.returncode == 130
     assert "interrupted: what was finished stays; give the same command again to go on" in said
     assert "Traceback" not in said
-    assert [path.name for path in (tmp_path / "tiny/low/random/seed-0").iterdir()] == ["cycle-00.h5"]
+    assert {path.name for path in (tmp_path / "tiny/low/random/seed-0").iterdir()} == {"cycle-00.h5", "run.log"}
 
 
 def test_methods_share_the_first_model_and_bald_has_its_own(tiny_data, tmp_path):
@@ -171,9 +172,7 @@ def test_a_method_that_answers_wrongly_is_refused_and_nothing_is_written(tiny_da
     (tmp_path / f"{name}.py").write_text(source)
     with pytest.raises(UserError, match=message):
         run(tiny_data, tmp_path / "runs", str(tmp_path / f"{name}.py"))
-    assert not (tmp_path / "runs/tiny/low" / name).exists() or not list(
-        (tmp_path / "runs/tiny/low" / name / "seed-0").iterdir()
-    )
+    assert [path.name for path in (tmp_path / "runs/tiny/low" / name / "seed-0").iterdir()] == ["run.log"]
 
 
 def test_a_method_of_ones_own_runs_by_its_path_and_carries_its_hash(tiny_data, tmp_path):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from types import FrameType
 from typing import Any
 
 AHEAD = 2  # chunks for each process, made or in the making, that wait to be written
@@ -23,63 +22,25 @@ def processes(jobs: int) -> Iterator[InOrder]:
 
     `make` must be a function of a module. The processes start with the first task; with one job all is done here.
     """
-    with _interruptible() as check:
-        if jobs == 1:
-            yield lambda make, tasks: _here(make, tasks, check)
-            return
-        # spawn: a fork would copy the locks of threads that other libraries have started
-        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_obey_parent)
-        try:
-            yield lambda make, tasks: _ahead(pool, make, tasks, AHEAD * jobs, check)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing more is begun
+    if jobs == 1:
+        yield lambda make, tasks: (make(*task) for task in tasks)
+        return
+    # spawn: a fork would copy the locks of threads that other libraries have started
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_obey_parent)
+    try:
+        yield lambda make, tasks: _ahead(pool, make, tasks, AHEAD * jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing more is begun
 
 
-def _here(make: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], check: Callable[[], None]) -> Iterator[Any]:
-    for task in tasks:
-        yield make(*task)
-        check()
-
-
-def _ahead(
-    pool: ProcessPoolExecutor, make: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], most: int, check: Callable[[], None]
-) -> Iterator[Any]:
+def _ahead(pool: ProcessPoolExecutor, make: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], most: int) -> Iterator[Any]:
     waiting = deque()
     for task in tasks:
         waiting.append(pool.submit(make, *task))
         if len(waiting) > most:
             yield waiting.popleft().result()
-            check()
     while waiting:
         yield waiting.popleft().result()
-        check()
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises KeyboardInterrupt if Ctrl-C came since.
-
-    Raised where it arrives, it is lost whenever the one who writes is just freeing an h5py object: Python ignores what is
-    raised in a weak reference's callback. A second Ctrl-C does not wait for the next look.
-    """
-    asked = threading.Event()
-
-    def check() -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        check()
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _obey_parent() -> None:

@@ -88,14 +88,10 @@ def _print_one(rows: Sequence[AulcRow], dataset: TableDataset, area: Area, metri
     """The table of one dataset, with or without modality dropout."""
     subsets = list(dict.fromkeys(subset for row in rows for subset in row.subsets))
     title = f"{rows[0].dataset}, moddrop {'on' if rows[0].moddrop else 'off'}: {area} of {metric.replace('_', ' ')}"
-    head = [_label("regime", "qm"), "seeds", *(_head(subset, dataset) for subset in subsets)]
-    show.table(f"{title}, mean ± sd", head, list(_lines(rows, subsets, dataset, area)), _foot(rows, subsets, dataset, area))
+    head = ["regime", "qm", "seeds", *(_head(subset, dataset) for subset in subsets)]
+    lines, foot = list(_lines(rows, subsets, dataset, area)), _foot(rows, subsets, dataset, area)
+    show.table(f"{title}, mean ± sd", head, lines, foot, left=2)
     show.result("")
-
-
-def _label(regime: str, qm: str) -> str:
-    """Two columns in one, since show.table aligns only its first column left."""
-    return f"{regime:<8}{qm}"
 
 
 def _head(subset: str, dataset: TableDataset) -> str:
@@ -108,12 +104,11 @@ def _lines(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDatase
     last = None
     for row in rows:
         if last not in (None, row.regime):
-            yield [""] * (2 + len(subsets))
-        label = _label("" if row.regime == last else row.regime, row.qm)
-        last = row.regime
+            yield [""] * (3 + len(subsets))
+        regime, last = "" if row.regime == last else row.regime, row.regime
         found = [getattr(row.subsets[subset], area) if subset in row.subsets else None for subset in subsets]
         shown = [_spread(spread, dataset.factor(subset)) for spread, subset in zip(found, subsets, strict=True)]
-        yield [label, str(len(row.seeds)), *shown]
+        yield [regime, row.qm, str(len(row.seeds)), *shown]
 
 
 def _spread(found: Spread | None, factor: float) -> str:

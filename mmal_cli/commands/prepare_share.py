@@ -52,7 +52,8 @@ def prepare_share(
     content = share.Share(photographs, _mnist(source, download), class_names, seed)
     command = shlex.join(["mmal", "prepare-share", "SOURCE", "--seed", str(seed)])  # a manifest holds no paths
     with show.progress("share", "pairs", progress) as bar:
-        _, made = build(out, share.head(content), share.plans(content), command=command, force=force, on_progress=bar)
+        head, plans, packages = share.head(content), share.plans(content), ("torchvision",)
+        _, made = build(out, head, plans, command=command, force=force, on_progress=bar, packages=packages)
     if not made:
         show.note(f"already done: {out}")
     show.result(out)

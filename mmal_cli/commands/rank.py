@@ -145,27 +145,20 @@ def _print(result: RankTable, as_json: bool) -> None:
         show.result(dumps(content(result), indent=2))
         return
     title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
-    width = max(len("dataset"), *(len(block.dataset) for block in result.blocks))
-    show.table(title, [_label("regime", "dataset", width), *result.methods], list(_lines(result, width)), _foot(result))
+    show.table(title, ["regime", "dataset", *result.methods], list(_lines(result)), _foot(result), left=2)
 
 
-def _label(regime: str, dataset: str, width: int) -> str:
-    """Two columns in one, since show.table aligns only its first column left."""
-    return f"{regime:<8}{dataset:<{width}}"
-
-
-def _lines(result: RankTable, width: int) -> Iterator[list[str]]:
+def _lines(result: RankTable) -> Iterator[list[str]]:
     """One row for each block, regimes apart, then the sums."""
     last = None
     for block in result.blocks:
         if last not in (None, block.regime):
-            yield [""] * (1 + len(result.methods))
-        label = _label("" if block.regime == last else block.regime, block.dataset, width)
-        last = block.regime
-        yield [label, *_numbers(block.ranks, result.methods)]
-    yield [""] * (1 + len(result.methods))
+            yield [""] * (2 + len(result.methods))
+        regime, last = "" if block.regime == last else block.regime, block.regime
+        yield [regime, block.dataset, *_numbers(block.ranks, result.methods)]
+    yield [""] * (2 + len(result.methods))
     for regime, summed in result.sums.items():
-        yield [_label(regime, "sum", width), *_numbers(summed, result.methods)]
+        yield [regime, "sum", *_numbers(summed, result.methods)]
 
 
 def _numbers(values: Mapping[str, float], methods: Sequence[str]) -> list[str]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from mmal_cli.core import files, shards
+from mmal_cli.core.interrupt import interruptible
 from mmal_cli.core.manifest import Dataset, Modality, Shard, SplitFiles, made
 
 SHARD_BYTES = 1_000_000_000
+PACKAGES = ("numpy", "h5py", "pillow")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ def build(
     force: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     shard_bytes: int = SHARD_BYTES,
+    packages: tuple[str, ...] = (),
 ) -> tuple[Dataset, bool]:
     """Makes a dataset folder, or goes on with one, or finds it done.
 
@@ -41,6 +44,7 @@ def build(
         command: the command that makes this dataset, for messages and the manifest.
         on_progress: called with (samples done, samples in all).
         shard_bytes: a shard holds as many whole samples as fit; the samples do not depend on it.
+        packages: whose versions the manifest names beside numpy's, h5py's and pillow's.
 
     Returns:
         The manifest, and whether anything had to be made.
@@ -52,13 +56,19 @@ def build(
     if found:
         return found, False
     total, done, splits = sum(plan.samples for plan in plans.values()), 0, {}
-    for split, plan in plans.items():
-        of_split = []
-        for path, start, stop in _shards_of(folder, split, plan.samples, head["modalities"], shard_bytes):
-            of_split.append(_shard(path, head, plan, start, stop, lambda n, before=done: on_progress(before + n, total)))
-            done += stop - start
-        splits[split] = SplitFiles(samples=plan.samples, shards=of_split)
-    info = made(started, command, ("numpy", "h5py", "pillow"))
+    with interruptible() as check:
+        for split, plan in plans.items():
+            of_split = []
+            for path, start, stop in _shards_of(folder, split, plan.samples, head["modalities"], shard_bytes):
+
+                def on_samples(n: int, before: int = done) -> None:
+                    check()
+                    on_progress(before + n, total)
+
+                of_split.append(_shard(path, head, plan, start, stop, on_samples))
+                done += stop - start
+            splits[split] = SplitFiles(samples=plan.samples, shards=of_split)
+    info = made(started, command, (*PACKAGES, *packages))
     dataset = Dataset(**head, id=files.identity(_identity(head["recipe"])), splits=splits, made=info)
     dataset.write(folder / "dataset.yaml")
     return dataset, True

@@ -20,4 +20,4 @@ def entropy(log_p: Tensor) -> Tensor:
 def query(view: PoolView, size: int, rng: torch.Generator) -> Tensor:
     """(size,) int64 train positions of the most uncertain samples, the most uncertain first; without chance."""
     log_p = view.unlabelled.logits.double().log_softmax(dim=1)
-    return view.unlabelled.index[top(entropy(log_p), size).cpu()]
+    return view.unlabelled.index[top(entropy(log_p), size)]
