@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
 from mmal_cli.cell import Cell
 from mmal_cli.core import files
+from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.data import Split
 from mmal_cli.model import build
 from mmal_cli.train import Fitted
@@ -27,7 +29,10 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
         torch.save(state, part)
 
     path = files.cached(folder / f"{files.identity(content)}.pt", make)
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and give the same command again", BAD_DATA) from error
     model = build(train.modalities, train.classes, settings, dropout, seed=0).to(device)
     model.load_state_dict(state["weights"])
     return Fitted(model.eval(), state["best_epoch"], state["validation"])

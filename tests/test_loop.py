@@ -139,6 +139,20 @@ def test_two_that_race_for_the_first_model_do_no_harm(tiny_data, tmp_path):
     assert len(list((tmp_path / "race/tiny/low/.first-models").iterdir())) == 1
 
 
+@pytest.mark.parametrize("harmed", [".first-models/*.pt", "random/seed-0/cycle-00.h5"])
+@pytest.mark.parametrize("left", [0, 700])
+def test_a_truncated_file_of_a_run_is_named(tiny_data, tmp_path, harmed, left):
+    folder, _ = run(tiny_data, tmp_path)
+    path = next((tmp_path / "tiny/low").glob(harmed))
+    path.write_bytes(path.read_bytes()[:left])
+    (folder / "run.yaml").unlink()
+    for cycle in folder.glob("cycle-*.h5") if "first" in harmed else []:
+        cycle.unlink()
+    with pytest.raises(UserError, match=rf"{path.name} is damaged .*; remove it and give the same command again") as caught:
+        run(tiny_data, tmp_path)
+    assert caught.value.code == 3
+
+
 def test_a_folder_of_another_configuration_is_refused(tiny_data, tmp_path):
     folder, _ = run(tiny_data, tmp_path)
     message = r"seed-0 belongs to another configuration: config.settings.train.lr \(there 0.05, asked 0.01\)"

@@ -1,0 +1,64 @@
+"""README keeps its promises: the help that it shows, the commands and options that it names, the targets of make."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def help_of(*words: str) -> str:
+    command = [sys.executable, "-m", "mmal_cli", *words, "--help"]
+    environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1"}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    return "\n".join(line.rstrip() for line in said.strip().splitlines())
+
+
+def commands() -> list[str]:
+    """Every `mmal ...` line in the README's shell blocks, and every one in backticks there and in docs/."""
+    found = {line.split("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()}
+    for path in DOCS:
+        found |= set(re.findall(r"`(mmal [^`]+)`", path.read_text(encoding="utf-8")))
+    return sorted(line for line in found if line.startswith("mmal "))
+
+
+def pinned(name: str) -> str:
+    """The version that constraints.txt names."""
+    return re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.M)[1]
+
+
+@pytest.mark.skipif(version("typer") != pinned("typer"), reason="another typer than the pinned one draws help otherwise")
+def test_the_help_block_is_what_mmal_prints():
+    shown = next(text for _, text in BLOCKS if "Usage: mmal" in text)
+    assert shown.strip() == help_of()
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_and_option_exists(line):
+    words = shlex.split(line)[1:]
+    name = next((word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)), "")
+    said = help_of(*([name] if name else []))
+    for option in (word for word in words if word.startswith("--")):
+        assert option in said, f"{line}: {option} is no option of mmal {name}"
+
+
+def test_every_target_exists():
+    targets = {line.split("#")[0].split()[1] for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.startswith("make")}
+    assert targets == {"demo", "test"}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in targets)
+
+
+def test_every_file_that_it_links_to_exists():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
