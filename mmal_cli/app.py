@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command that was typed."""
-    build()()
+    build()(prog_name="mmal")
 
 
 def build() -> typer.Typer:
