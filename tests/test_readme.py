@@ -52,7 +52,8 @@ def test_every_command_and_option_exists(line):
 
 
 def test_every_target_exists():
-    targets = {line.split("#")[0].split()[1] for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.startswith("make")}
+    lines = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
+    targets = {line.split("#")[0].split()[1] for line in lines if line.startswith("make ")}
     assert targets == {"demo", "test"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in targets)

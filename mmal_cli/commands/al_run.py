@@ -70,4 +70,5 @@ def al_run(
 def _print(settings: dict, sources: dict[str, str]) -> None:
     from mmal_cli.core.files import flatten
 
-    show.table("", ("key", "value", "from"), [(key, str(value), sources[key]) for key, value in flatten(settings).items()], left=3)
+    rows = [(key, str(value), sources[key]) for key, value in flatten(settings).items()]
+    show.table("", ("key", "value", "from"), rows, left=3)
