@@ -21,16 +21,20 @@ class Cell:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What run.yaml shows and the identity hashes; no paths."""
+        """What run.yaml shows and the identity hashes; files of the user's own by name and sha256, no paths."""
         settings = self.settings.model_dump(mode="json")
+        model = settings["model"]
+        named = {"qm": self.qm, "fusion": model["fusion"]} | {f"encoders.{k}": v for k, v in model["encoders"].items()}
+        model["fusion"] = plugins.label(model["fusion"])
+        model["encoders"] = {key: plugins.label(name) for key, name in model["encoders"].items()}
         return {
             "dataset": self.dataset.name,
             "qm": plugins.label(self.qm),
-            "qm_sha256": plugins.fingerprint(self.qm),
             "regime": self.regime,
             "seed": self.seed,
             "moddrop": self.settings.train.moddrop.enabled,
             "settings": settings,
+            "own_files": {role: plugins.fingerprint(name) for role, name in named.items() if name.endswith(".py")},
         }
 
     @property

@@ -1,38 +1,67 @@
 """The first cycle's model, trained once and shared: it depends on the seed and the settings, never on the query method."""
 
+import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 
+from mmal_cli import __version__
 from mmal_cli.cell import Cell
 from mmal_cli.core import files
-from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.data import Split
 from mmal_cli.model import build
 from mmal_cli.train import Fitted
+
+log = logging.getLogger("mmal")
 
 
 def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Callable[[], Fitted]) -> Fitted:
     """Loads the model from `folder`, or trains it by `fit` and keeps it there.
 
-    Two processes that race for it both train it, get the same weights, and one whole file stays.
+    Two processes that race for it both train it, get the same weights, and one whole file stays. A damaged file is made anew.
     """
-    settings, device = cell.settings, train.labels.device
-    shared = settings.model_dump(mode="json", exclude={"query_options": True, "budget": {"query", "cycles"}})
-    content = {"settings": shared, "seed": cell.seed, "dataset": cell.dataset.id, "dropout": dropout, "device": device.type}
-
-    def make(part: Path) -> None:
+    device = train.labels.device
+    path = folder / f"{files.identity(_depends_on(cell, dropout, device))}.pt"
+    state = _read(path, device)
+    if state is None:
         fitted = fit()
-        state = {"weights": fitted.model.state_dict(), "best_epoch": fitted.best_epoch, "validation": fitted.validation}
-        torch.save(state, part)
-
-    path = files.cached(folder / f"{files.identity(content)}.pt", make)
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and give the same command again", BAD_DATA) from error
-    model = build(train.modalities, train.classes, settings, dropout, seed=0).to(device)
+        whole = io.BytesIO()  # in memory, so that a full disk is met by Python and is an OSError
+        weights = fitted.model.state_dict()
+        torch.save({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation}, whole)
+        with files.atomic(path) as part:
+            part.write_bytes(whole.getbuffer())
+        return fitted
+    model = build(train.modalities, train.classes, cell.settings, dropout, seed=0).to(device)
     model.load_state_dict(state["weights"])
     return Fitted(model.eval(), state["best_epoch"], state["validation"])
+
+
+def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, Any]:
+    """All that the model depends on, the code by its version among it."""
+    content = cell.content
+    settings, budget = content["settings"], content["settings"]["budget"]
+    return {
+        "dataset": cell.dataset.id,
+        "seed": cell.seed,
+        "settings": {key: settings[key] for key in settings if key not in ("query_options", "budget")},
+        "budget": {key: budget[key] for key in ("start", "validation")},
+        "own_files": {role: digest for role, digest in content["own_files"].items() if role != "qm"},
+        "dropout": dropout,
+        "device": device.type,
+        "versions": {"mmal": __version__, "torch": torch.__version__},
+    }
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """What is kept, or None."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        log.warning("%s is damaged, so the first model is trained again", path)
+        return None

@@ -1,28 +1,29 @@
 """One active-learning run: train, test, ask, label, again; a file after each cycle, so that a killed run goes on."""
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmal_cli.cell import Cell
-from mmal_cli.core import files, plugins, shards
-from mmal_cli.core.errors import BAD_DATA, UserError, unknown
+from mmal_cli.core import files, shards
+from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Cycle, Run, made
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, subset_name, subsets
 from mmal_cli.device import device_name, peak_memory_mb
 from mmal_cli.first import first_model
+from mmal_cli.method import Method, load_method
 from mmal_cli.metrics import metrics
+from mmal_cli.model import build
 from mmal_cli.pool import Pool, PoolView, Predictions, Subset, checked
 from mmal_cli.predict import dropout_masks, predict
 from mmal_cli.start import start
@@ -37,7 +38,7 @@ class Bench:
     """What stays on the table during a run; only the pool changes."""
 
     cell: Cell
-    method: ModuleType
+    method: Method
     train: Split
     test: Split
     validation: Tensor
@@ -46,7 +47,7 @@ class Bench:
     @property
     def dropout(self) -> float:
         """Before the head: only methods that need Monte Carlo passes train with it (as realistic-al does)."""
-        return self.cell.settings.model.mc_dropout if "passes" in self.method.NEEDS else 0.0
+        return self.cell.settings.model.mc_dropout if "passes" in self.method.needs else 0.0
 
 
 def run_active_learning(
@@ -77,9 +78,10 @@ def run_active_learning(
     folder, started = cell.folder(out), time.monotonic()
     if (folder / "run.yaml").exists():
         found = Run.read(folder / "run.yaml")
-        _same_run(folder, {"config": found.config, "dataset_id": found.inputs["dataset"]["id"]}, cell)
+        _same_run(folder, {"config": found.config, "dataset_id": found.inputs.get("dataset", {}).get("id")}, cell)
         return folder, False
     method = load_method(cell.qm, cell.settings.query_options)
+    build(cell.dataset.modalities, cell.dataset.classes, cell.settings, 0.0, seed=0)  # wrong options end here, not later
     train, test = (load_split(data, cell.dataset, split).to(device) for split in ("train", "test"))
     pool, validation = start(train, cell)
     with _logged(folder):
@@ -92,47 +94,69 @@ def run_active_learning(
 
 def _run_cycles(bench: Bench, folder: Path, on_progress: Callable[[int, int], None]) -> list[Cycle]:
     """All cycles, those that are on disk read, the others run."""
-    cell, count, epochs = bench.cell, bench.cell.settings.budget.cycles, bench.cell.settings.train.epochs
-    total, cycles = count * epochs, []
+    budget, epochs = bench.cell.settings.budget, bench.cell.settings.train.epochs
+    total, cycles = budget.cycles * epochs, []
     on_progress(0, total)
-    for number in range(count):
+    for number in range(budget.cycles):
         path = folder / f"cycle-{number:02d}.h5"
         if not path.exists():
             _run_cycle(bench, number, path, lambda epoch, before=number * epochs: on_progress(before + epoch, total))
-        arrays, attributes = shards.read_arrays(path)
-        _same_run(path, attributes["identity"], cell)
-        cycles.append(Cycle.model_validate(attributes["cycle"]))
-        bench.pool.label(torch.from_numpy(arrays["selected"]))
+        cycle, selected = _read_cycle(bench, number, path)
+        cycles.append(cycle)
+        bench.pool.label(selected)
         on_progress((number + 1) * epochs, total)
     return cycles
 
 
+def _read_cycle(bench: Bench, number: int, path: Path) -> tuple[Cycle, Tensor]:
+    """A finished cycle, if it is this run's and follows from the cycles before it."""
+    arrays, attributes = shards.read_arrays(path)
+    try:
+        _same_run(path, attributes["identity"], bench.cell)
+        cycle, selected = Cycle.model_validate(attributes["cycle"]), torch.from_numpy(arrays["selected"])
+        expected = bench.cell.settings.budget.query if number < bench.cell.settings.budget.cycles - 1 else 0
+        follows = (
+            cycle.number == number
+            and np.array_equal(arrays["labelled"], bench.pool.labelled_index.numpy())
+            and np.array_equal(arrays["validation"], bench.validation.numpy())
+            and len(selected) == len(selected.unique()) == expected
+            and bool(torch.isin(selected, bench.pool.unlabelled_index).all())
+        )
+    except (KeyError, ValueError):
+        follows = False
+    if not follows:
+        raise UserError(
+            f"{path} does not follow from the cycles before it, or was edited; remove it and all later cycles of "
+            f"{path.parent} and give the same command again",
+            BAD_DATA,
+        )
+    return cycle, selected
+
+
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """What the run and its query method log goes to run.log, from INFO on; a folder that cannot be written ends it here."""
+    """Logs to run.log from INFO on, warnings to stderr too; a folder that cannot be written ends the run before it begins."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        to_file = logging.FileHandler(folder / "run.log", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder} could not be written: {error.strerror}; choose another --out", BAD_DATA) from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.handleError = lambda record: None  # a full disk is reported by the cycle that cannot be written
+    to_person = logging.StreamHandler()
+    to_person.setFormatter(logging.Formatter("warning: %(message)s"))
+    to_person.setLevel(logging.WARNING)
     log.setLevel(logging.INFO)
-    log.addHandler(handler)
+    handlers = to_file, to_person
+    for handler in handlers:
+        log.addHandler(handler)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        handler.close()
-
-
-def load_method(name: str, options: Mapping[str, Any]) -> ModuleType:
-    """A query method by name or path; an option that its `query` does not take is an error."""
-    method = plugins.load("queries", name, "query method", must_have="query")
-    known = [p.name for p in inspect.signature(method.query).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of query method {plugins.label(name)}", option, known)
-    return method
+        for handler in handlers:
+            log.removeHandler(handler)
+        with suppress(OSError):
+            to_file.close()
 
 
 def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], None]) -> None:
@@ -149,9 +173,9 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     clock.append(time.monotonic())
     selected = torch.empty(0, dtype=torch.int64)
     if number < settings.budget.cycles - 1:
-        view = view_of(fitted, bench.train, pool, bench.method.NEEDS, masks, number, settings.budget.cycles)
-        asked = bench.method.query(view, settings.budget.query, chance("query"), **settings.query_options)
-        selected = checked(asked, view, settings.budget.query, plugins.label(cell.qm))
+        view = view_of(fitted, bench.train, pool, bench.method.needs, masks, number, settings.budget.cycles)
+        asked = bench.method.query(view, settings.budget.query, chance("query"))
+        selected = checked(asked, view, settings.budget.query, bench.method.name)
     clock.append(time.monotonic())
     cycle = Cycle(
         number=number,
@@ -176,7 +200,7 @@ def _test(fitted: Fitted, test: Split, masks: Tensor | None) -> Mapping[Subset, 
 
 
 def view_of(
-    fitted: Fitted, train: Split, pool: Pool, needs: set[str], masks: Tensor | None, number: int, cycles: int
+    fitted: Fitted, train: Split, pool: Pool, needs: frozenset[str], masks: Tensor | None, number: int, cycles: int
 ) -> PoolView:
     """What the query method sees: the predictions that it NEEDS, and of all labels those of the labelled samples."""
     coalitions = [(), *subsets(train.names)] if {"subset_logits", "subset_embeddings"} & needs else []

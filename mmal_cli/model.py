@@ -85,6 +85,9 @@ class _Image(nn.Module):
 
     def __init__(self, channels: int, scale: Scale) -> None:
         super().__init__()
+        if not {len(scale.mean), len(scale.std)} <= {1, channels}:
+            found = f"{len(scale.mean)} means and {len(scale.std)} deviations"
+            raise UserError(f"normalise has {found} for an image of {channels} channels, expected 1 or {channels} of each")
         self.register_buffer("mean", torch.tensor(scale.mean).expand(channels)[:, None, None].clone(), persistent=False)
         self.register_buffer("std", torch.tensor(scale.std).expand(channels)[:, None, None].clone(), persistent=False)
 
@@ -95,25 +98,25 @@ class _Image(nn.Module):
 def _adapter(modality: Modality, normalise: Mapping[str, Scale]) -> nn.Module:
     """Bytes on disk -> what an encoder of this kind reads."""
     if modality.kind == "image":
-        return _Image(modality.shape[0], for_name(normalise, modality.name, modality.kind, "normalisation"))
+        return _Image(modality.shape[0], for_name(normalise, modality.name, modality.kind, "normalise"))
     return nn.Identity()
 
 
 def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
-    name = for_name(settings.encoders, modality.name, modality.kind, "encoder")
+    name = for_name(settings.encoders, modality.name, modality.kind, "model.encoders")
     module = plugins.load("encoders", name, "encoder", must_have="Encoder")
     if modality.kind not in module.KINDS:
         reads = ", ".join(sorted(module.KINDS))
         raise UserError(f"encoder {name!r} reads {reads}; modality {modality.name!r} is of kind {modality.kind!r}")
-    return _built(module.Encoder, name, (modality.shape,), settings.encoder_options.get(name, {}))
+    return _built(module.Encoder, name, (modality.shape,), settings.encoder_options.get(plugins.label(name), {}))
 
 
 def _built(make: type[nn.Module], name: str, args: tuple, options: Mapping) -> nn.Module:
     """Makes a plugin's module; an option that it does not have is the user's mistake."""
     try:
         return make(*args, **options)
-    except TypeError as error:
-        raise UserError(f"{name}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name}: {str(error).splitlines()[0]} (options: {dict(options)})") from error
 
 
 def build(modalities: Sequence[Modality], classes: int, settings: Settings, dropout: float, seed: int) -> Model:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmal_cli.core.errors import UserError
 
+KNOWN_NEEDS = frozenset({"logits", "embeddings", "passes", "subset_logits", "subset_embeddings", "labelled"})  # what there is
 Subset = tuple[str, ...]  # modality names in the dataset's order; () is the empty coalition
 
 

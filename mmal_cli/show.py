@@ -71,20 +71,24 @@ def result(text: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str = "", left: int = 1) -> None:
-    """A table on stdout, as wide as it needs to be; the first `left` columns are aligned left, the others right."""
+    """A table on stdout, never cut: as wide as it needs to be. The first `left` columns are aligned left, the others right.
+
+    A cell that begins and ends with ** is bold on a terminal.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(columns):
-        shown.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+        shown.add_column(Text(name), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
-        shown.add_row(*row)
-    console = Console()
-    wide = Console(width=1000).measure(shown).maximum
+        bold = [len(cell) > 4 and cell.startswith("**") and cell.endswith("**") for cell in row]
+        shown.add_row(*(Text(c.strip("*") if b else c, style="bold" if b else "") for c, b in zip(row, bold, strict=True)))
+    console = Console(width=Console(width=100_000).measure(shown).maximum)
     if title:
         result(title)
-    console.print(shown, crop=False, overflow="ignore", width=max(wide, 1), soft_wrap=True)
+    console.print(shown)
     if foot:
         result(foot)

@@ -18,10 +18,7 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     """
     settings, labels = cell.settings, train.labels.cpu()
     budget = settings.budget
-    missing = sorted(set(range(train.classes)) - set(labels.unique().tolist()))
-    if missing:
-        names = ", ".join(cell.dataset.class_names[c] for c in missing[:5])
-        raise UserError(f"{len(missing)} of {train.classes} classes have no sample in train, the first: {names}")
+    _every_class(labels, cell, "in train")
     needed = budget.validation + budget.start + budget.query * (budget.cycles - 1)
     if budget.validation >= len(labels):
         raise UserError(f"validation size {budget.validation} is not smaller than train with its {len(labels)} samples")
@@ -34,9 +31,17 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     order = torch.randperm(len(labels), generator=seeds.generator(cell.seed, "split"))
     validation = pick(order, labels, budget.validation, settings.validation_set == "balanced", train.classes)
     left = order[~torch.isin(order, validation)]
+    _every_class(labels[left], cell, "left in train beside the validation samples")
     pool = Pool(len(labels), validation)
     pool.label(pick(left, labels, budget.start, settings.start_set == "balanced", train.classes))
     return pool, validation
+
+
+def _every_class(labels: Tensor, cell: Cell, where: str) -> None:
+    missing = sorted(set(range(cell.dataset.classes)) - set(labels.unique().tolist()))
+    if missing:
+        names = ", ".join(cell.dataset.class_names[c] for c in missing[:5])
+        raise UserError(f"{len(missing)} of {cell.dataset.classes} classes have no sample {where}, the first: {names}")
 
 
 def pick(order: Tensor, labels: Tensor, size: int, balanced: bool, classes: int) -> Tensor:

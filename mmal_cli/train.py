@@ -61,12 +61,13 @@ def fit(
         torch.manual_seed(chance.number("dropout"))
         for epoch in range(train.epochs):
             loss = _epoch(model.train(), optimiser, batches, epoch)
-            if not torch.isfinite(loss):
-                raise UserError(
-                    f"cycle {chance.cycle}, epoch {epoch + 1} of {train.epochs}: the loss is not finite at learning rate "
-                    f"{optimiser.param_groups[0]['lr']:.3g}; lower it: --set train.lr={train.lr / 10:g}"
-                )
             score = _validate(model.eval(), split, validation, masks)
+            if score is None or not torch.isfinite(loss):
+                rates = [train.lr * batches.factor(epoch, step) for step in range(batches.steps)]
+                raise UserError(
+                    f"cycle {chance.cycle}, epoch {epoch + 1} of {train.epochs}: the loss is not finite at a learning rate of "
+                    f"up to {max(rates):.3g}; lower it: --set train.lr={train.lr / 10:g}"
+                )
             if score > best:
                 best, best_epoch = score, epoch
                 weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -89,6 +90,11 @@ class Batches:
         """Of one epoch."""
         return math.ceil(max(len(self.labelled), self.train.min_epoch_samples) / self.train.batch_size)
 
+    def factor(self, epoch: int, step: int) -> float:
+        """What the learning rate is multiplied by at a step of an epoch."""
+        done = epoch * self.steps + step
+        return factor(done, self.train.warmup_epochs * self.steps, self.train.epochs * self.steps)
+
     @cached_property
     def _endless(self) -> Iterator[tuple[Batch, Tensor]]:
         split, labelled, train = self.split, self.labelled.to(self.split.labels.device), self.train
@@ -107,11 +113,10 @@ class Batches:
 
 def _epoch(model: Model, optimiser: torch.optim.Optimizer, batches: Batches, epoch: int) -> Tensor:
     """Trains for one epoch; returns the sum of the losses of its steps, which is finite only if all were."""
-    train, steps = batches.train, batches.steps
     total = torch.zeros((), device=batches.split.labels.device)
     for step, (batch, kept) in enumerate(batches.epoch()):
         for group in optimiser.param_groups:
-            group["lr"] = train.lr * factor(epoch * steps + step, train.warmup_epochs * steps, train.epochs * steps)
+            group["lr"] = batches.train.lr * batches.factor(epoch, step)
         loss = nn.functional.cross_entropy(model(batch.inputs, batch.present, kept), batch.labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -162,6 +167,9 @@ def augmented(batch: Batch, split: Split, name: str, rng: torch.Generator) -> Ba
     return Batch(inputs, batch.present, batch.labels, batch.index)
 
 
-def _validate(model: Model, split: Split, validation: Tensor, masks: Tensor | None) -> float:
-    predicted = predict(model, split, validation, {"logits"}, masks).logits.argmax(dim=1)
-    return balanced_accuracy(predicted, split.labels[validation.to(split.labels.device)], split.classes)
+def _validate(model: Model, split: Split, validation: Tensor, masks: Tensor | None) -> float | None:
+    """Balanced accuracy on the validation samples; None if a logit is not finite."""
+    logits = predict(model, split, validation, {"logits"}, masks).logits
+    if not torch.isfinite(logits).all():
+        return None
+    return balanced_accuracy(logits.argmax(dim=1), split.labels[validation.to(split.labels.device)], split.classes)

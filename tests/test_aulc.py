@@ -3,6 +3,7 @@
 import json
 
 import fake_runs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from mmal_cli import app, runs
 from mmal_cli.analysis import aulc as areas
 from mmal_cli.core.errors import UserError
+from mmal_cli.core.shards import write_arrays
 from mmal_cli.core.tables import AulcTable, Place, TableDataset
 
 curves = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -221,6 +223,33 @@ def test_unfinished_runs_are_named_and_counted(tmp_path, invoke) -> None:
     )  # synergy's protocol is without moddrop
     assert "2 unfinished runs left out" in done.stdout
     assert AulcTable.read(tmp_path / "results/aulc.yaml").rows[0].seeds == (0, 1, 2)
+
+
+def test_an_unfinished_run_is_known_by_its_first_cycle(tmp_path, invoke) -> None:
+    """Not by its path, which cannot tell `my-nomoddrop` with moddrop from `my` without, nor by a neighbour of other settings."""
+    fake_runs.write(
+        tmp_path / "runs",
+        fake_runs.record({"a": [0.1]}, qm="bald", settings={"train": {"lr": 1}}, command="mmal al-run --qm bald --regime low"),
+        fake_runs.record({"a": [0.1]}, command="mmal al-run --qm random --regime low --set y"),
+    )
+    cut = fake_runs.record({"a": [0.1]}, qm="my-nomoddrop", seed=4)
+    folder = fake_runs.folder_of(tmp_path / "runs", cut)
+    write_arrays(folder / "cycle-00.h5", {"selected": np.zeros(3)}, {"identity": {"config": cut.config}})
+    said = invoke("aulc", "runs").stderr
+    assert "go on by: mmal al-run --qm my-nomoddrop --regime low --set y --seed 4\n" in said
+    cut = cut.model_copy(update={"config": cut.config | {"settings": {"train": {"lr": 2}}}})
+    write_arrays(folder / "cycle-00.h5", {"selected": np.zeros(3)}, {"identity": {"config": cut.config}})
+    said = invoke("aulc", "runs").stderr
+    assert "go on by: mmal al-run --data data/share --qm my-nomoddrop --regime low --seed 4\n" in said
+
+
+def test_a_record_that_names_two_datasets(tmp_path, invoke) -> None:
+    run = fake_runs.record({"a": [0.1]})
+    run.inputs["dataset"]["name"] = "other"
+    fake_runs.write(tmp_path / "runs", run)
+    done = invoke("aulc", "runs")
+    assert done.exit_code == 3
+    assert "other has no rows" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["nothing", "a cut run", "no folder"])

@@ -88,21 +88,35 @@ def test_a_folder_that_cannot_be_written(mmal, tiny_data, tmp_path):
     refused(done, BAD_DATA, "could not be written: Not a directory")
 
 
-def test_a_disk_that_is_full_when_a_cycle_is_written_loses_no_finished_cycle(tiny_data, tmp_path):
-    """A limit on file sizes, set after the first cycle, stands for the full disk: HDF5 meets it while it writes."""
+@pytest.mark.parametrize(("file", "kept"), [("cycle-01.h5", {"cycle-00.h5", "run.log"}), ("*.pt", {"run.log"})])
+def test_a_disk_that_is_full_while_a_run_writes_loses_nothing_that_was_finished(tiny_data, tmp_path, file, kept):
+    """A limit on file sizes, set before one file is written, stands for the full disk."""
     import subprocess
 
     script = (
-        "import resource, sys\nfrom mmal_cli import loop, app\n"
-        "real = loop.shards.write_arrays\n"
-        "def write(path, *rest):\n"
-        "    if path.name == 'cycle-01.h5': resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
-        "    real(path, *rest)\n"
-        "loop.shards.write_arrays = write\n"
+        "import fnmatch, resource, sys\nfrom mmal_cli import app\nfrom mmal_cli.core import files\n"
+        "real = files.atomic\n"
+        "def atomic(path):\n"
+        f"    if fnmatch.fnmatch(path.name, {file!r}): resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "    return real(path)\n"
+        "files.atomic = atomic\n"
         "app.main()\n"
     )
     words = ["al-run", "--data", str(tiny_data), "--qm", "random", *QUICK, "--gpu", "none", "--out", str(tmp_path)]
     words += ["--set", "train.epochs=1", "--set", "train.warmup_epochs=0", "--set", "train.min_epoch_samples=8"]
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
-    refused(done, BAD_DATA, "cycle-01.h5 could not be written")
-    assert {path.name for path in (tmp_path / "tiny/low/random/seed-0").iterdir()} == {"cycle-00.h5", "run.log"}
+    refused(done, BAD_DATA, "could not be written: File too large; nothing half-written was kept")
+    assert {path.name for path in (tmp_path / "tiny/low/random/seed-0").iterdir()} == kept
+    assert list((tmp_path / "tiny/low").rglob("*.part")) == []
+
+
+def test_tables_are_never_cut_and_take_any_text(mmal, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    (tmp_path / "a[b]").mkdir()
+    overlay = tmp_path / "a[b]" / "[red]mine.yaml"
+    overlay.write_text("train: {lr: 0.125}\n")
+    words = ("al-run", "--data", tiny_data, "--qm", "random", *QUICK, "--with", overlay, "--print-config")
+    said = mmal(*words).stdout
+    assert "model.fusion_options.feedforward" in said
+    assert "…" not in said
+    assert next(line for line in said.splitlines() if "train.lr " in line).split() == ["train.lr", "0.125", str(overlay)]

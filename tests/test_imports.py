@@ -19,7 +19,7 @@ LEVELS = [
     "mmal_cli core",
     "data image_ops augment moddrop pool gradients metrics device data_recipes",
     "encoders fusions queries",
-    "model predict train",
+    "method model predict train",
     "cell start first loop runs tune sweep engines analysis bench",
     "commands show",
     "app __main__",

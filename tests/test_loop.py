@@ -139,18 +139,52 @@ def test_two_that_race_for_the_first_model_do_no_harm(tiny_data, tmp_path):
     assert len(list((tmp_path / "race/tiny/low/.first-models").iterdir())) == 1
 
 
-@pytest.mark.parametrize("harmed", [".first-models/*.pt", "random/seed-0/cycle-00.h5"])
 @pytest.mark.parametrize("left", [0, 700])
-def test_a_truncated_file_of_a_run_is_named(tiny_data, tmp_path, harmed, left):
+def test_a_truncated_cycle_is_named(tiny_data, tmp_path, left):
     folder, _ = run(tiny_data, tmp_path)
-    path = next((tmp_path / "tiny/low").glob(harmed))
+    path = folder / "cycle-00.h5"
     path.write_bytes(path.read_bytes()[:left])
     (folder / "run.yaml").unlink()
-    for cycle in folder.glob("cycle-*.h5") if "first" in harmed else []:
-        cycle.unlink()
-    with pytest.raises(UserError, match=rf"{path.name} is damaged .*; remove it and give the same command again") as caught:
+    with pytest.raises(UserError, match=r"cycle-00.h5 is damaged .*; remove it and give the same command again") as caught:
         run(tiny_data, tmp_path)
     assert caught.value.code == 3
+
+
+@pytest.mark.parametrize("left", [0, 700])
+def test_a_damaged_first_model_is_made_again(tiny_data, tmp_path, left, capfd):
+    run(tiny_data, tmp_path)
+    path = next((tmp_path / "tiny/low/.first-models").glob("*.pt"))
+    path.write_bytes(path.read_bytes()[:left])
+    damaged, _ = run(tiny_data, tmp_path, "badge")
+    assert f"warning: {path} is damaged, so the first model is trained again" in capfd.readouterr().err
+    assert "first model is trained again" in (damaged / "run.log").read_text()
+    assert same(damaged, run(tiny_data, tmp_path / "fresh", "badge")[0])
+
+
+@pytest.mark.parametrize("name", ["selected", "labelled", "validation"])
+def test_cycles_that_do_not_follow_from_each_other_are_refused(tiny_data, tmp_path, name):
+    """As when a first cycle was removed and run again on another machine."""
+    folder, _ = run(tiny_data, tmp_path)
+    (folder / "run.yaml").unlink()
+    arrays, attributes = shards.read_arrays(folder / "cycle-01.h5")
+    shards.write_arrays(folder / "cycle-01.h5", arrays | {name: arrays[name][::-1] + 1}, attributes)
+    with pytest.raises(UserError, match=r"cycle-0[12].h5 does not follow from the cycles before it, or was edited; remove it"):
+        run(tiny_data, tmp_path)
+
+
+def test_an_encoder_of_ones_own_is_known_by_its_content(tiny_data, tmp_path):
+    source = (plugins.PACKAGE / "encoders" / "convnet.py").read_text()
+    (tmp_path / "mine.py").write_text(source)
+    own = f"model.encoders.image={tmp_path / 'mine.py'}"
+    folder, _ = run(tiny_data, tmp_path / "runs", "random", 0, own)
+    record = (folder / "run.yaml").read_text()
+    assert str(tmp_path) not in record
+    assert plugins.fingerprint(str(tmp_path / "mine.py")) in record
+    (tmp_path / "mine.py").write_text(source.replace("nn.ReLU(inplace=True)", "nn.SiLU()"))
+    with pytest.raises(UserError, match=r"belongs to another configuration: config.own_files.encoders.image"):
+        run(tiny_data, tmp_path / "runs", "random", 0, own)
+    run(tiny_data, tmp_path / "runs", "badge", 0, own)
+    assert len(list((tmp_path / "runs/tiny/low/.first-models").iterdir())) == 2
 
 
 def test_a_folder_of_another_configuration_is_refused(tiny_data, tmp_path):
@@ -196,9 +230,46 @@ def test_a_method_of_ones_own_runs_by_its_path_and_carries_its_hash(tiny_data, t
     folder, _ = run(tiny_data, tmp_path / "runs", str(tmp_path / "last.py"))
     config = Run.read(folder / "run.yaml").config
     assert config["qm"] == "last"
-    assert config["qm_sha256"] == plugins.fingerprint(str(tmp_path / "last.py"))
+    assert config["own_files"] == {"qm": plugins.fingerprint(str(tmp_path / "last.py"))}
 
 
-def test_an_option_that_a_method_does_not_have(tiny_data, tmp_path):
-    with pytest.raises(UserError, match=r"unknown option of query method grace 'lamda0'; did you mean 'lambda0'\?"):
-        run(tiny_data, tmp_path, "grace", 0, "query_options.grace.lamda0=1")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def query(view, size, rng)\n    pass\n", r"mine.py, line 1: expected ':'"),
+        ("NEEDS = set()\nquery = 5\n", r"mine.py has no `query` that can be called; see docs/extending.md"),
+        ("def query(view, size, rng):\n    pass\n", r"query method mine has no NEEDS; say what it reads"),
+        (
+            "NEEDS = {'logit'}\n\n\ndef query(view, size, rng):\n    pass\n",
+            r"unknown need of query method mine 'logit'.*'logits'",
+        ),
+    ],
+)
+def test_a_method_that_is_wrongly_written_is_named_before_any_training(tiny_data, tmp_path, source, message):
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(UserError, match=message):
+        run(tiny_data, tmp_path / "runs", str(tmp_path / "mine.py"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_tables_could_not_tell_from_ours_is_refused(tiny_data, tmp_path):
+    (tmp_path / "badge.py").write_text("NEEDS = set()\n\n\ndef query(view, size, rng):\n    pass\n")
+    with pytest.raises(UserError, match=r"badge.py has the name of one of mmal's own, 'badge'; give it another name"):
+        run(tiny_data, tmp_path / "runs", str(tmp_path / "badge.py"))
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(UserError, match=r"query method file .*plain does not end in .py"):
+        run(tiny_data, tmp_path / "runs", str(tmp_path / "plain"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("lamda0=1", r"unknown option of query method grace 'lamda0'; did you mean 'lambda0'\?"),
+        ("lambda0=x", r"option lambda0 of query method grace: Input should be a valid number.* \(found 'x'\)"),
+        ("schedule=lineal", r"option schedule of query method grace: Input should be 'linear', 'cosine' or 'constant'"),
+    ],
+)
+def test_an_option_that_a_method_does_not_take_is_named_before_any_training(tiny_data, tmp_path, option, message):
+    with pytest.raises(UserError, match=message):
+        run(tiny_data, tmp_path, "grace", 0, f"query_options.grace.{option}")
+    assert list(tmp_path.iterdir()) == []

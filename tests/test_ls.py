@@ -55,6 +55,13 @@ def test_datasets(tmp_path, invoke, tiny_data) -> None:
     assert ["data/cut", "not", "complete"] in shown
     line = next(words for words in shown if words[:2] == ["data/tiny", "tiny"])
     assert line[-3:] == ["3", "120", "30"]
+    manifest = tmp_path / "data/cut/dataset.yaml"
+    manifest.write_text("kind: dataset\nformat: 2\n")
+    done = invoke("ls", "datasets")
+    assert done.exit_code == 0
+    assert ["data/cut", "not", "readable"] in [line.split() for line in done.stdout.splitlines()]
+    assert "data/tiny" in done.stdout
+    assert "data/cut/dataset.yaml has format 2" in done.stderr
 
 
 def test_runs(tmp_path, invoke) -> None:

@@ -125,11 +125,23 @@ def test_first_weights_depend_on_the_seed_alone():
     ("change", "message"),
     [
         ({"encoders": {"image": "convnett"}}, r"unknown encoder 'convnett'; did you mean 'convnet'\?"),
-        ({"encoders": {"text": "convnet"}}, r"no encoder for modality 'a' of kind 'image'"),
+        (
+            {"encoders": {"text": "convnet"}},
+            r"model.encoders has nothing for modality 'a' of kind 'image'; give it: --set model.encoders.image",
+        ),
         ({"fusion": "transfomer"}, r"unknown fusion 'transfomer'; did you mean 'transformer'\?"),
+        ({"fusion_options": {"missing": "foo"}}, r"transformer: missing is 'foo', expected one of mask, token, zero"),
+        ({"fusion_options": {"heads": 3}}, r"transformer: 2 layers of 3 heads: .* heads must divide the width, 32"),
+        ({"encoder_options": {"convnet": {"base": 0}}}, r"convnet: base is 0, expected at least 1"),
         ({"fusion_options": {"layer": 2}}, r"transformer: .*unexpected keyword argument 'layer'"),
     ],
 )
 def test_mistakes_are_named(change, message):
     with pytest.raises(UserError, match=message):
         build(images("a"), 5, small(**change), 0.0, 7)
+
+
+def test_as_many_means_as_channels():
+    two = {"image": Scale(mean=[0.5, 0.5], std=[1.0, 1.0])}
+    with pytest.raises(UserError, match=r"normalise has 2 means and 2 deviations for an image of 3 channels, expected 1 or 3"):
+        build(images("a"), 5, small().model_copy(update={"normalise": two}), 0.0, 7)

@@ -298,3 +298,34 @@ def test_what_is_no_table(tmp_path, invoke) -> None:
     broken["tables"][0]["columns"].pop()
     (tmp_path / "x.yaml").write_text(files.dump_yaml(broken))
     assert "error: missing low lacks kcg (random has it)" in invoke("rank", "x.yaml").stderr
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda raw: raw["datasets"].update(x={}), "x has no rows, or no entry under datasets; expected both"),
+        (lambda raw: raw["datasets"].clear(), "share has no rows, or no entry under datasets"),
+        (lambda raw: raw["rows"][0]["subsets"].clear(), "rows.0.subsets: Dictionary should have at least 1 item"),
+        (
+            lambda raw: raw["rows"][0]["subsets"]["b"]["aulc"].pop("values"),
+            "rows.0: share low badge, aulc of b has 0 values for 2 seeds",
+        ),
+    ],
+)
+def test_an_edited_table_is_refused(tmp_path, after_aulc, invoke, edit, message) -> None:
+    after_aulc({("share", "low", True): {"badge": [0.1, 0.2], "kcg": [0.3, 0.4]}})
+    path = tmp_path / "results/aulc.yaml"
+    raw = files.read_yaml(path)
+    edit(raw)
+    path.write_text(files.dump_yaml(raw))
+    done = invoke("rank")
+    assert done.exit_code == 3
+    assert f"results/aulc.yaml: {message}" in done.stderr
+
+
+def test_a_printed_table_without_values_is_left_out(tmp_path, invoke) -> None:
+    raw = published()
+    raw["tables"].append({"table": 9, "dataset": "x", "moddrop": True, "columns": ["b"], "aulc": {}})
+    raw["rank_sums"]["weak_modality"] = WEAK | {"x": "b"}
+    (tmp_path / "printed.yaml").write_text(files.dump_yaml(raw))
+    assert invoke("rank", "printed.yaml").exit_code == 0

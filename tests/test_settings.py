@@ -79,12 +79,29 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number():
         ("low", ["quik"], [], r"unknown protocol 'quik'; did you mean 'quick'\?"),
         ("low", ["./none.yaml"], [], r"protocol file ./none.yaml not found"),
         ("low", [], ["regimes.low.start=5D"], r"budget start is '5D', expected a number, or a multiple of the classes"),
+        ("low", [], ["train.lr=nan"], r"--set train.lr=nan: train.lr: Input should be a finite number"),
+        ("low", [], ["normalise.image.std=[0]"], r"normalise.image.std.0: Input should be greater than 0"),
+        ("low", [], ["regimes.loww.start=5"], r"unknown regime 'loww'; did you mean 'low'\?"),
+        ("low", [], ["query_options.grce.lambda0=0"], r"unknown query method in query_options 'grce'; did you mean 'grace'\?"),
+        ("low", [], ["model.encoders.imagee=convnet"], r"unknown modality or kind in model.encoders 'imagee'.*'image'\?"),
+        ("low", [], ["model.encoder_options.convnett.base=3"], r"unknown encoder in model.encoder_options 'convnett'"),
         ("low", [], ["train.moddrop.mode=both"], r"train.moddrop.mode: Input should be 'one' or 'bernoulli'"),
     ],
 )
 def test_mistakes_are_named(regime, overlays, assignments, message):
     with pytest.raises(UserError, match=message):
         resolve(dataset("own"), regime, "random", overlays, assignments)
+
+
+def test_options_of_a_method_of_ones_own_go_by_its_name():
+    settings, _ = resolve(dataset("own"), "low", "./mine.py", assignments=["query_options.mine.alpha=0.5"])
+    assert settings.query_options == {"alpha": 0.5}
+
+
+def test_a_part_of_the_normalisation_can_be_set():
+    settings, _ = resolve(dataset("share"), "low", "random", assignments=["normalise.mnist.std=[0.5]"])
+    assert settings.normalise["mnist"].std == [0.5]
+    assert settings.normalise["mnist"].mean == [0.1307]
 
 
 def test_a_wrong_key_in_a_file_names_the_file_and_the_nearest_key(tmp_path):

@@ -87,6 +87,17 @@ def test_a_harmed_shard_is_named_and_made_again_by_the_same_command(tmp_path, ha
     assert np.array_equal(read(tmp_path / "d").label, read(tmp_path / "fresh").label)
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_what_a_killed_build_left_is_removed(tmp_path, force):
+    (tmp_path / "d").mkdir()
+    for name in ("train-00000.h5.12-ab.part", "train-00007.h5.12.part", "mine.part"):
+        (tmp_path / "d" / name).touch()
+    tiny.make(tmp_path / "d", force=force)
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {
+        "dataset.yaml", "test-00000.h5", "train-00000.h5", "mine.part"
+    }  # fmt: skip
+
+
 def test_another_format_is_refused_by_name(tmp_path):
     tiny.make(tmp_path / "d")
     raw = yaml.safe_load((tmp_path / "d" / "dataset.yaml").read_text())

@@ -164,7 +164,7 @@ def _lines(result: RankTable) -> Iterator[list[str]]:
 def _numbers(values: Mapping[str, float], methods: Sequence[str]) -> list[str]:
     """The values in the order of the methods, the best in bold."""
     best = min(values.values())
-    return [f"[bold]{values[qm]:g}[/bold]" if values[qm] == best else f"{values[qm]:g}" for qm in methods]
+    return [f"**{values[qm]:g}**" if values[qm] == best else f"{values[qm]:g}" for qm in methods]
 
 
 def _foot(result: RankTable) -> str:

@@ -45,14 +45,14 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def read_yaml(path: Path, helps: str = "") -> Any:
+def read_yaml(path: Path, helps: str = "", code: int = BAD_DATA) -> Any:
     """Reads a YAML file; `helps` is the command that would make it."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except FileNotFoundError:
-        raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), BAD_DATA) from None
+        raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), code) from None
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}", BAD_DATA) from None
+        raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}", code) from None
 
 
 class _Dumper(yaml.SafeDumper):

@@ -17,14 +17,21 @@ def names(folder: str, suffix: str = ".py") -> list[str]:
 
 
 def find(folder: str, name: str, what: str, suffix: str = ".py") -> Path:
-    """The file behind a name of the folder, or behind a path ending in `suffix`."""
-    if name.endswith(suffix) or "/" in name:
-        if not Path(name).is_file():
-            raise UserError(f"{what} file {name} not found")
-        return Path(name)
-    if name not in names(folder, suffix):
-        raise unknown(what, name, names(folder, suffix))
-    return PACKAGE / folder / f"{name}{suffix}"
+    """The file behind a name of the folder, or behind a path ending in `suffix`.
+
+    Raises:
+        UserError: unknown, not there, or a path whose file has the name of one of ours, which tables could not tell apart.
+    """
+    if not name.endswith(suffix) and "/" not in name:
+        if name not in names(folder, suffix):
+            raise unknown(what, name, names(folder, suffix))
+        return PACKAGE / folder / f"{name}{suffix}"
+    path = Path(name)
+    if not path.is_file() or path.suffix != suffix:
+        raise UserError(f"{what} file {name} " + (f"does not end in {suffix}" if path.is_file() else "not found"))
+    if path.stem in names(folder, suffix) and path.resolve().parent != PACKAGE / folder:
+        raise UserError(f"{what} file {name} has the name of one of mmal's own, {path.stem!r}; give it another name")
+    return path
 
 
 def load(folder: str, name: str, what: str, must_have: str) -> ModuleType:
@@ -35,9 +42,12 @@ def load(folder: str, name: str, what: str, must_have: str) -> ModuleType:
     else:
         spec = importlib.util.spec_from_file_location(f"mmal_plugin_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    if not hasattr(module, must_have):
-        raise UserError(f"{what} file {path} has no `{must_have}`; see docs/extending.md")
+        try:
+            spec.loader.exec_module(module)
+        except SyntaxError as error:
+            raise UserError(f"{what} file {path}, line {error.lineno}: {error.msg}") from error
+    if not callable(getattr(module, must_have, None)):
+        raise UserError(f"{what} file {path} has no `{must_have}` that can be called; see docs/extending.md")
     return module
 
 
@@ -47,5 +57,5 @@ def label(name: str) -> str:
 
 
 def fingerprint(name: str) -> str | None:
-    """sha256 of a plugin given as a path; None for one of our own (the version of mmal stands for it)."""
+    """sha256 of a plugin given as a path; None for one of our own, which its name tells."""
     return hashlib.sha256(Path(name).read_bytes()).hexdigest() if name.endswith(".py") else None

@@ -1,19 +1,26 @@
 """The settings of a run: model defaults < protocol < --with files < --set, each value knowing where it comes from."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from mmal_cli.core import files, manifest, plugins
-from mmal_cli.core.errors import UserError, unknown
-from mmal_cli.core.manifest import Dataset, Strict
+from mmal_cli.core.errors import WRONG_USE, UserError, unknown
+from mmal_cli.core.manifest import Dataset, Modality, Strict
 
 PROTOCOLS = "protocols"
+KINDS = get_args(Modality.model_fields["kind"].annotation)
 
 
-class Model(Strict):
+class Finite(Strict):
+    """A frozen value that refuses unknown keys and numbers that are not finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Model(Finite):
     """The network. What the paper leaves open is marked ours in docs/protocol.md."""
 
     encoders: dict[str, str] = {"image": "efficientnet"}  # modality name or kind -> encoder
@@ -26,7 +33,7 @@ class Model(Strict):
     mc_passes: int = Field(50, ge=1)  # K
 
 
-class ModDrop(Strict):
+class ModDrop(Finite):
     """Modality dropout in training, per sample and step; never the last modality."""
 
     enabled: bool = True
@@ -34,7 +41,7 @@ class ModDrop(Strict):
     mode: Literal["one", "bernoulli"] = "one"
 
 
-class Train(Strict):
+class Train(Finite):
     """The training recipe of one cycle."""
 
     epochs: int = Field(60, ge=1)
@@ -49,11 +56,11 @@ class Train(Strict):
     moddrop: ModDrop = ModDrop()
 
 
-class Scale(Strict):
+class Scale(Finite):
     """Mean and standard deviation per channel (or one for all), for inputs in [0, 1]."""
 
     mean: list[float]
-    std: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
 
 
 class Regime(Strict):
@@ -71,7 +78,7 @@ class Protocol(Strict):
 
     model: Model = Model()
     train: Train = Train()
-    normalise: dict[str, Scale] = {"image": Scale(mean=[0.5], std=[0.5])}  # modality name or kind
+    normalise: dict[str, dict[str, Any]] = {"image": {"mean": [0.5], "std": [0.5]}}  # modality name or kind -> Scale
     start_set: Literal["balanced", "random"] = "balanced"
     validation_set: Literal["balanced", "random"] = "balanced"
     query_options: dict[str, dict[str, Any]] = {}  # query method -> its keyword arguments
@@ -121,38 +128,55 @@ def resolve(
     own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
     layers = [("default", Protocol().model_dump(mode="json"))]
     layers += [(f"{name}.yaml" if "/" not in name and "." not in name else name, _layer(name)) for name in (own, *overlays)]
+    known = {name for _, layer in layers for name in layer.get("regimes", {})}
     layers += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
         layers.append(("--moddrop" if moddrop else "--no-moddrop", {"train": {"moddrop": {"enabled": moddrop}}}))
-
-    known = {name for _, layer in layers for name in layer.get("regimes", {})}
-    if regime not in known:
-        raise unknown("regime", regime, known)
+    for name in (regime, *(name for _, layer in layers for name in layer.get("regimes", {}))):
+        if name not in known:
+            raise unknown("regime", name, known)
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for source, layer in layers:
         chosen = dict(layer.get("regimes", {}).get(regime, {}))
         training = chosen.pop("train", {})
         flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
-        flat |= {"budget": chosen, "query_options": layer.get("query_options", {}).get(qm, {})}
+        flat |= {"budget": chosen, "query_options": layer.get("query_options", {}).get(plugins.label(qm), {})}
         _merge(merged, flat, source, sources)
         _merge(merged, {"train": training}, f"{source} ({regime})", sources)
     merged["budget"] = {"cycles": 10} | {key: _count(key, value, dataset.classes) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
+    _check_names(settings, layers, dataset, plugins.label(qm))
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
 
 
-def for_name(table: Mapping[str, Any], name: str, kind: str, what: str) -> Any:
-    """Looks a modality up by its name, then by its kind."""
+def for_name(table: Mapping[str, Any], name: str, kind: str, key: str) -> Any:
+    """Looks a modality up by its name, then by its kind; `key` is what the settings call the table."""
     if name in table or kind in table:
         return table.get(name, table.get(kind))
-    raise UserError(f"no {what} for modality {name!r} of kind {kind!r}; give one: --set model.encoders.{kind}=NAME")
+    raise UserError(f"{key} has nothing for modality {name!r} of kind {kind!r}; give it: --set {key}.{kind}=...")
+
+
+def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, Any]]], dataset: Dataset, qm: str) -> None:
+    """Refuses keys that would have no effect because nothing has that name."""
+    modalities = {*KINDS, *(modality.name for modality in dataset.modalities)}
+    encoders = {*plugins.names("encoders"), *map(plugins.label, settings.model.encoders.values())}
+    methods = {*plugins.names("queries"), qm}
+    asked = {name for _, layer in layers for name in layer.get("query_options", {})}
+    for what, names, known in (
+        ("modality or kind in model.encoders", settings.model.encoders, modalities),
+        ("encoder in model.encoder_options", settings.model.encoder_options, encoders),
+        ("query method in query_options", asked, methods),
+    ):
+        for name in names:
+            if name not in known:
+                raise unknown(what, name, known)
 
 
 def _layer(name: str) -> dict[str, Any]:
     """An overlay or protocol as it stands in its file, checked key by key."""
     path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
-    raw = files.read_yaml(path) or {}
+    raw = files.read_yaml(path, code=WRONG_USE) or {}
     manifest.check(Protocol, raw, str(path) if "/" in name else f"protocols/{path.name}")
     return raw
 

@@ -20,6 +20,8 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], base: int = 16) -> None:
         super().__init__()
+        if base < 1:
+            raise ValueError(f"base is {base}, expected at least 1")
         channels = [shape[0], base, 2 * base, 4 * base, 4 * base]
         self.features = nn.Sequential(
             *(

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+WAYS = ("mask", "token", "zero")
+
 
 class Fusion(nn.Module):
     """tokens (B, M, D), present (B, M) bool -> (B, D), the output at CLS.
@@ -29,6 +31,10 @@ class Fusion(nn.Module):
         missing: Literal["mask", "token", "zero"] = "mask",
     ) -> None:
         super().__init__()
+        if missing not in WAYS:
+            raise ValueError(f"missing is {missing!r}, expected one of {', '.join(WAYS)}")
+        if layers < 1 or heads < 1 or width % heads:
+            raise ValueError(f"{layers} layers of {heads} heads: at least 1 of each, and heads must divide the width, {width}")
         layer = nn.TransformerEncoderLayer(
             width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=True
         )

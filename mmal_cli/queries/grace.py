@@ -12,6 +12,7 @@ Cost: size passes over n (C + D) numbers; memory n (C + D) in float64. The model
 
 import math
 from itertools import combinations
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -87,8 +88,8 @@ def query(
     rng: torch.Generator,
     *,
     lambda0: float = 1.0,
-    schedule: str = "linear",
-    easiness: str = "jsd",
+    schedule: Literal["linear", "cosine", "constant"] = "linear",
+    easiness: Literal["jsd", "agreement"] = "jsd",
 ) -> Tensor:
     """(size,) int64 train positions in order of choice.
 

@@ -1,0 +1,171 @@
+"""Manifests: an edit that contradicts the rest or the shards is named, and so is a file that is no manifest at all."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+
+from mmal_cli.core import datasets, files, shards
+from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
+from mmal_cli.core.manifest import Run, Strict, check
+from mmal_cli.device import choose_device
+
+
+@pytest.fixture
+def edited(tmp_path, tiny_data):
+    """Copies the tiny dataset, edits its manifest and reads it as a run does; gives the error."""
+    folder = shutil.copytree(tiny_data, tmp_path / "d")
+
+    def read(edit) -> UserError:
+        raw = yaml.safe_load((folder / "dataset.yaml").read_text())
+        edit(raw)
+        (folder / "dataset.yaml").write_text(yaml.safe_dump(raw))
+        with pytest.raises(UserError) as caught:
+            dataset = datasets.read(folder)
+            [shards.read_split(folder, dataset, split) for split in ("train", "test")]
+        assert caught.value.code == BAD_DATA
+        assert f"{folder}/" in str(caught.value)
+        return caught.value
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("classes", 5, r"dataset.yaml: class_names has 3 names, expected 5 as classes says; .*make-tiny --out .*d --force"),
+        ("weak", "q", "weak is 'q', expected one of a, b"),
+        ("name", "../../evil", r"name: String should match pattern .*\(found '../../evil'\)"),
+        ("name", "", "name: String should match pattern"),
+        ("splits.train.samples", 700, "splits.train.samples is 700, expected 120, the sum of its shards"),
+        ("splits.train.shards.0.file", "../x.h5", "splits.train.shards.0.file: String should match pattern"),
+        ("modalities.0.name", "b", r"modalities are \['b', 'b'\], expected one or more, all different"),
+        ("modalities.0.name", "c", r"train-00000.h5 is not as its manifest says: inputs/c is missing, expected uint8 \(120, 3, "),
+        ("modalities.0.shape", [1, 32, 32], r"inputs/a is uint8 \(120, 3, 16, 16\), expected uint8 \(120, 1, 32, 32\); .*--force"),
+        ("modalities.1.dtype", "int16", r"inputs/b is uint8 \(120, 3, 16, 16\), expected int16 \(120, 3, 16, 16\)"),
+    ],
+)
+def test_an_edit_that_contradicts_the_rest_is_named(edited, key, value, message):
+    def edit(raw):
+        *way, last = key.split(".")
+        for part in way:
+            raw = raw[int(part) if part.isdigit() else part]
+        raw[last] = value
+
+    assert re.search(message, str(edited(edit)))
+
+
+def test_fewer_classes_than_labels(edited):
+    error = edited(lambda raw: raw.update(classes=2, class_names=["x", "y"]))
+    assert "train-00000.h5 is not as its manifest says: label has 2, expected 0 to 1; undo the edit of" in str(error)
+
+
+def test_another_number_of_samples(edited):
+    def edit(raw):
+        train = raw["splits"]["train"]
+        train["samples"] = train["shards"][0]["samples"] = 119
+
+    assert "expected uint8 (119, 3, 16, 16)" in str(edited(edit))
+
+
+def test_a_split_or_a_modality_less(edited):
+    assert "present is bool (120, 2), expected bool (120, 1)" in str(edited(lambda raw: raw["modalities"].pop(0)))
+    assert "splits are ['test'], expected train and test" in str(edited(lambda raw: raw["splits"].pop("train")))
+
+
+def test_a_damaged_shard_without_the_command_that_made_it(edited):
+    def edit(raw):
+        raw["made"].pop("command")
+        raw["splits"]["train"]["shards"][0]["sha256"] = "0"
+
+    assert str(edited(edit)).endswith("the manifest has 0...")
+
+
+def test_a_name_that_is_no_folder_ends_the_build_before_its_work(tmp_path):
+    with pytest.raises(UserError, match=r"dataset 'a.b': name: String should match"):
+        tiny.make(tmp_path / "d", name="a.b")
+    assert not (tmp_path / "d").exists()
+
+
+class Inner(Strict):
+    values: list[int] = []
+
+
+class Outer(Strict):
+    name: str
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([1], "x.yaml: expected keys and values (found list)"),
+        ({"name": "x", "inner": 3}, "x.yaml: inner: expected keys and values (found 3)"),
+        ({"inner": {}}, "x.yaml: name: Field required"),
+        ({"name": {"page": "y" * 999}}, "x.yaml: name: Input should be a valid string (found dict)"),
+        ({"name": "x", "inner": {"values": "y" * 61}}, "x.yaml: inner.values: Input should be a valid list (found str)"),
+    ],
+)
+def test_what_is_found_is_shown_short(raw, message):
+    with pytest.raises(UserError) as caught:
+        check(Outer, raw, "x.yaml")
+    assert str(caught.value) == message
+
+
+def test_a_cut_record_does_not_fill_a_page(tmp_path):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"format": 1, "kind": "run", "id": "0", "config": {"a": ["b"] * 999}}))
+    with pytest.raises(UserError, match=r"run.yaml: inputs: Field required$"):
+        Run.read(tmp_path / "run.yaml")
+
+
+def test_a_path_that_is_no_folder_or_no_file(tmp_path, tiny_data):
+    with pytest.raises(UserError, match=rf"is a file, expected a dataset's folder; its folder: {tiny_data}$") as caught:
+        datasets.read(tiny_data / "dataset.yaml")
+    assert caught.value.code == WRONG_USE
+    with pytest.raises(UserError, match=r"dataset.yaml could not be read: Is a directory") as caught:
+        files.read_yaml(_folder(tmp_path / "dataset.yaml"))
+    assert caught.value.code == BAD_DATA
+    with pytest.raises(UserError, match=r"dataset.yaml/x could not be read: Not a directory") as caught:
+        files.read_yaml(tiny_data / "dataset.yaml" / "x", code=WRONG_USE)
+    assert caught.value.code == WRONG_USE
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"broken.yaml is not a YAML file") as caught:
+        files.read_yaml(tmp_path / "broken.yaml", code=WRONG_USE)
+    assert caught.value.code == WRONG_USE
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("data/synergy-small", "mmal gen-quint --setting synergy-small"),
+        ("data/share", "mmal prepare-share SOURCE"),
+        ("data/mine", "mmal gen-quint --setting synergy --out data/mine"),
+        ("else where/unique", "mmal gen-quint --setting unique --out 'else where/unique'"),
+        ("else/share", "mmal prepare-share SOURCE --out else/share"),
+    ],
+)
+def test_a_missing_dataset_names_the_command_that_makes_this_folder(folder, command):
+    with pytest.raises(UserError) as caught:
+        datasets.read(Path(folder))
+    assert str(caught.value) == f"{folder}/dataset.yaml not found; make it by: {command}"
+
+
+@pytest.mark.parametrize("gpu", ["²", "٣", "-1", ""])
+def test_what_is_no_number_of_a_gpu(gpu):
+    with pytest.raises(UserError, match="is not auto, none or a number"):
+        choose_device(gpu)
+
+
+def test_two_writers_of_one_file_have_two_names(tmp_path):
+    with files.atomic(tmp_path / "x") as one, files.atomic(tmp_path / "x") as two:
+        assert one != two
+        one.write_text("1")
+        two.write_text("2")
