@@ -26,7 +26,7 @@ def choose_device(gpu: str) -> torch.device:
         return torch.device("cpu")
     if gpu == "auto":
         return torch.device("cuda", 0)
-    if not gpu.isdigit():
+    if not (gpu.isascii() and gpu.isdecimal()):
         raise UserError(f"--gpu {gpu!r} is not auto, none or a number")
     if int(gpu) >= count:
         seen = f"torch {torch.__version__} sees {count or 'no'} GPU"

@@ -38,6 +38,7 @@ class Bench:
     """What stays on the table during a run; only the pool changes."""
 
     cell: Cell
+    command: str
     method: Method
     train: Split
     test: Split
@@ -65,7 +66,7 @@ def run_active_learning(
         data: its dataset folder.
         out: the folder of all runs.
         device: where to train.
-        command: for run.yaml.
+        command: that makes this run; kept in run.yaml and in every cycle.
         on_progress: called with (epochs done, epochs in all).
 
     Returns:
@@ -85,7 +86,7 @@ def run_active_learning(
     train, test = (load_split(data, cell.dataset, split).to(device) for split in ("train", "test"))
     pool, validation = start(train, cell)
     with _logged(folder):
-        cycles = _run_cycles(Bench(cell, method, train, test, validation, pool), folder, on_progress)
+        cycles = _run_cycles(Bench(cell, command, method, train, test, validation, pool), folder, on_progress)
     info = made(started, command, ("torch", "torchvision", "numpy")) | {"device": device_name(device)}
     run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
     run.write(folder / "run.yaml")
@@ -188,7 +189,8 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     )
     halves = {f"test_logits/{subset_name(s)}": x.clamp(-HALF, HALF).half().cpu().numpy() for s, x in logits.items()}
     arrays = {"labelled": labelled.numpy(), "selected": selected.numpy(), "validation": bench.validation.numpy()}
-    shards.write_arrays(path, arrays | halves, {"identity": cell.identity, "cycle": cycle.model_dump(mode="json")})
+    attributes = {"identity": cell.identity, "command": bench.command, "cycle": cycle.model_dump(mode="json")}
+    shards.write_arrays(path, arrays | halves, attributes)
     whole = cycle.metrics[subset_name(bench.test.names)]["balanced_accuracy"]
     log.info("cycle %d: %d labels, balanced accuracy %.4f, seconds %s", number, len(labelled), whole, cycle.seconds)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmal_cli.core import files, plugins
+from mmal_cli.core import files, plugins, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run, check
 from mmal_cli.core.settings import PROTOCOLS, Protocol
@@ -98,14 +98,22 @@ def command(wanted: Place, commands: Iterable[tuple[Place, str]] = ()) -> str:
 
 
 def resume(folder: Path, finished: Mapping[Path, Run]) -> str | None:
-    """The command that goes on with an unfinished run; None if its path does not name its place."""
-    if (wanted := place_of(folder)) is None:
-        return None
-    commands = [
-        (check(Place, run.config, f"{path / RECORD} config", BAD_DATA), run.made.get("command", ""))
-        for path, run in finished.items()
-    ]
-    return shlex.join(_set_out(shlex.split(command(wanted, commands)), folder))
+    """The command that goes on with an unfinished run: what its first cycle says, else as its path and its neighbours have it.
+
+    None if there is no cycle and the path does not name the run's place.
+    """
+    text = (shards.read_attributes(folder / "cycle-00.h5") or {}).get("command")
+    if not text:
+        if (wanted := place_of(folder)) is None:
+            return None
+        text = command(
+            wanted,
+            (
+                (check(Place, run.config, f"{path / RECORD} config", BAD_DATA), run.made.get("command", ""))
+                for path, run in finished.items()
+            ),
+        )
+    return shlex.join(_set_out(shlex.split(text), folder))
 
 
 def method_folder(wanted: Place, text: str) -> str:

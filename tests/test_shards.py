@@ -28,7 +28,7 @@ def test_what_is_written_is_read_and_the_samples_do_not_depend_on_the_shards(tmp
     assert one.id == many.id
     a, b = read(tmp_path / "one"), read(tmp_path / "many")
     assert all(np.array_equal(a.columns()[name], b.columns()[name]) for name in a.columns())
-    assert a.id[7] == "train-7"
+    assert a.id[7] == "train-00000007"
     assert a.inputs["a"].dtype == np.uint8
     assert not a.inputs["a"][~a.present[:, 0]].any()
     split = load_split(tmp_path / "one", one, "train")
@@ -52,7 +52,7 @@ def test_a_build_that_was_interrupted_goes_on_with_its_shards(tmp_path, monkeypa
 
     def dies(start, stop, *rest):
         for sample in real(start, stop, *rest):
-            if sample.id[0] == "train-100":
+            if sample.id[0] == "train-00000100":
                 raise KeyboardInterrupt
             yield sample
 

@@ -29,7 +29,11 @@ def samples(
         if not any(present):
             present[0] = True
         yield shards.Samples(
-            inputs, np.array([present]), np.array([label]), np.array([f"{split}-{k}"]), {"shape": np.array([label], np.uint8)}
+            inputs,
+            np.array([present]),
+            np.array([label]),
+            np.array([f"{split}-{k:08d}"]),
+            {"shape": np.array([label], np.uint8)},
         )
 
 

@@ -12,7 +12,7 @@ from data_recipes.quint.colours import COLOURS
 from data_recipes.quint.shapes import SHAPES
 from data_recipes.quint.textures import TEXTURES
 from mmal_cli.core import files
-from mmal_cli.core.errors import UserError, unknown
+from mmal_cli.core.errors import WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Strict, check
 
 FOLDER = Path(__file__).resolve().parent / "settings"
@@ -170,7 +170,7 @@ def load(name: str) -> tuple[str, Setting]:
         path = FOLDER / f"{name}.yaml"
     else:
         raise unknown("setting", name, names())
-    raw = files.read_yaml(path)
+    raw = files.read_yaml(path, code=WRONG_USE)
     if not isinstance(raw, dict):
         raise UserError(f"{path} holds no keys, expected modalities, shared, label, ...")
     return path.stem, check(Setting, raw, str(path))

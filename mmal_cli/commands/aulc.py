@@ -46,13 +46,14 @@ def aulc(
     if not found.finished:
         raise UserError(f"{runs} holds no finished run (with run.yaml), {len(found.unfinished)} unfinished", BAD_DATA)
     records = {str(folder): run for folder, run in found.finished.items()}
-    table = tables.AulcTable(
-        id=files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
-        metric=metric,
-        datasets=areas.datasets(records),
-        rows=areas.rows(records, metric),
-        made=manifest.made(started, f"mmal aulc RUNS --metric {metric}", ()),
-    )
+    content = {
+        "id": files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
+        "metric": metric,
+        "datasets": areas.datasets(records),
+        "rows": areas.rows(records, metric),
+        "made": manifest.made(started, f"mmal aulc RUNS --metric {metric}", ()),
+    }
+    table = manifest.check(tables.AulcTable, content, str(runs), BAD_DATA)
     for warning in areas.unlike(records):
         show.note(f"warning: {warning}")
     tables.save(table, out)

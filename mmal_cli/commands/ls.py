@@ -67,6 +67,7 @@ def first_sentence(path: Path) -> str:
 def _datasets() -> None:
     """The complete dataset folders, and those without a manifest."""
     from mmal_cli.core import datasets
+    from mmal_cli.core.errors import UserError
 
     folders = sorted(path for path in DATA.glob("*") if path.is_dir() and any(path.iterdir()))
     rows = []
@@ -74,7 +75,12 @@ def _datasets() -> None:
         if not (folder / datasets.MANIFEST).exists():
             rows.append([str(folder), "not complete", *[""] * 5])
             continue
-        found = datasets.read(folder)
+        try:
+            found = datasets.read(folder)
+        except UserError as error:
+            show.note(str(error))
+            rows.append([str(folder), "not readable", *[""] * 5])
+            continue
         modalities = " ".join(f"{m.name}{'*' if m.name == found.weak else ''}" for m in found.modalities)
         sizes = [str(found.splits[split].samples) if split in found.splits else "-" for split in ("train", "test")]
         rows.append([str(folder), found.name, found.id, modalities, str(found.classes), *sizes])

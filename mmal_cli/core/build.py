@@ -10,10 +10,11 @@ import numpy as np
 
 from mmal_cli.core import files, shards
 from mmal_cli.core.interrupt import interruptible
-from mmal_cli.core.manifest import Dataset, Modality, Shard, SplitFiles, made
+from mmal_cli.core.manifest import Dataset, Modality, Shard, SplitFiles, check, made
 
 SHARD_BYTES = 1_000_000_000
 PACKAGES = ("numpy", "h5py", "pillow")
+SHARDS = "*-[0-9][0-9][0-9][0-9][0-9].h5"
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,30 @@ def build(
         The manifest, and whether anything had to be made.
     """
     started = time.monotonic()
+    draft = {**head, "id": files.identity(_identity(head["recipe"])), "splits": {}, "made": {}}
+    draft = check(Dataset, draft, f"dataset {head['name']!r}")  # what is wrong ends here, not after hours of work
     if force:
         _clear(folder)
     found = _finished(folder, head["recipe"])
     if found:
         return found, False
+    for stale in folder.glob(f"{SHARDS}.*.part"):  # of a build that was killed; two at a time in one folder are not meant
+        stale.unlink(missing_ok=True)
     total, done, splits = sum(plan.samples for plan in plans.values()), 0, {}
-    with interruptible() as check:
+    with interruptible() as pause:
         for split, plan in plans.items():
             of_split = []
             for path, start, stop in _shards_of(folder, split, plan.samples, head["modalities"], shard_bytes):
 
                 def on_samples(n: int, before: int = done) -> None:
-                    check()
+                    pause()
                     on_progress(before + n, total)
 
                 of_split.append(_shard(path, head, plan, start, stop, on_samples))
                 done += stop - start
             splits[split] = SplitFiles(samples=plan.samples, shards=of_split)
     info = made(started, command, (*PACKAGES, *packages))
-    dataset = Dataset(**head, id=files.identity(_identity(head["recipe"])), splits=splits, made=info)
+    dataset = draft.model_copy(update={"splits": splits, "made": info})
     dataset.write(folder / "dataset.yaml")
     return dataset, True
 
@@ -126,5 +131,5 @@ def _sample_bytes(modalities: Sequence[Mapping[str, Any]]) -> int:
 
 def _clear(folder: Path) -> None:
     """Removes a dataset's own files, manifest first, and nothing else."""
-    for path in [folder / "dataset.yaml", *folder.glob("*-[0-9][0-9][0-9][0-9][0-9].h5")]:
+    for path in [folder / "dataset.yaml", *folder.glob(SHARDS)]:
         path.unlink(missing_ok=True)

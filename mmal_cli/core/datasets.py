@@ -1,11 +1,14 @@
 """Dataset folders: which one is meant, and what its manifest says."""
 
+import shlex
 from pathlib import Path
 
+from mmal_cli.core import plugins
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Dataset
 
 MANIFEST = "dataset.yaml"
+SETTINGS = "../data_recipes/quint/settings"  # seen from the package; listed, never imported
 
 
 def choose(data: Path | None, root: Path = Path("data")) -> Path:
@@ -22,12 +25,19 @@ def choose(data: Path | None, root: Path = Path("data")) -> Path:
 
 def read(folder: Path) -> Dataset:
     """The manifest of a dataset folder; without one the folder is missing or not complete."""
+    if folder.is_file():
+        helps = f"; its folder: {folder.parent}" if folder.name == MANIFEST else ""
+        raise UserError(f"{folder} is a file, expected a dataset's folder{helps}")
     if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.glob("*.h5")):
         raise UserError(f"{folder} is not complete: it has shards and no {MANIFEST}; give its command again", BAD_DATA)
-    return Dataset.read(folder / MANIFEST, helps=_maker(folder.name))
+    return Dataset.read(folder / MANIFEST, helps=_maker(folder))
 
 
-def _maker(name: str) -> str:
-    """The command that would make a dataset of this name."""
+def _maker(folder: Path) -> str:
+    """The command that would make this dataset folder."""
+    name = folder.name
     real = {"share": "mmal prepare-share SOURCE", "food101": "mmal prepare-food101 SOURCE"}
-    return real.get(name, f"mmal gen-quint --setting {name if name in ('missing', 'unique') else 'synergy'}")
+    if name not in real:
+        name = name if name in plugins.names(SETTINGS, ".yaml") else "synergy"
+    command = real.get(name, f"mmal gen-quint --setting {name}")
+    return command if folder == Path("data", name) else f"{command} --out {shlex.quote(str(folder))}"

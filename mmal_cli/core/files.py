@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
     A full disk or an unwritable folder is a UserError (exit 3) that names the place.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -46,12 +47,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_yaml(path: Path, helps: str = "", code: int = BAD_DATA) -> Any:
-    """Reads a YAML file; `helps` is the command that would make it."""
+    """Reads a YAML file; `helps` is the command that would make it, `code` the exit code where it cannot be read."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except FileNotFoundError:
         raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), code) from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}", code) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}", code) from None
 
 
@@ -106,11 +109,3 @@ def must_match(place: Path, found: Mapping[str, Any], expected: Mapping[str, Any
         shown = ", ".join(f"{key} (there {a.get(key)!r}, asked {b.get(key)!r})" for key in differ[:5])
         more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
         raise UserError(f"{place} belongs to another configuration: {shown}{more}; {helps}")
-
-
-def cached(path: Path, make: Callable[[Path], None]) -> Path:
-    """Makes a file once; two processes that race both make it and one whole copy stays."""
-    if not path.exists():
-        with atomic(path) as part:
-            make(part)
-    return path

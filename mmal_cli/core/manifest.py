@@ -13,6 +13,8 @@ from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
 
 FORMAT = 1
+NAME = r"^[A-Za-z0-9_-]+$"  # names become parts of paths
+SHOWN = 60  # characters of what was found that a message shows
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -25,7 +27,7 @@ class Strict(BaseModel):
 class Modality(Strict):
     """One named input: `shape` is that of one sample, `dtype` that of the bytes on disk."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    name: str = Field(pattern=NAME)
     kind: Literal["image", "vector", "series", "tokens"]
     shape: tuple[int, ...]
     dtype: str
@@ -34,7 +36,7 @@ class Modality(Strict):
 class Shard(Strict):
     """One HDF5 file of a split."""
 
-    file: str
+    file: str = Field(pattern=r"^[A-Za-z0-9_-]+\.h5$")
     samples: int
     sha256: str
 
@@ -78,7 +80,7 @@ class Dataset(Manifest):
     """`dataset.yaml`: what a dataset folder holds. Its existence means that the folder is complete."""
 
     kind: Literal["dataset"] = "dataset"
-    name: str
+    name: str = Field(pattern=NAME)
     recipe: dict[str, Any]
     modalities: list[Modality]
     classes: int
@@ -91,6 +93,36 @@ class Dataset(Manifest):
     notes: list[str] = []
     made: dict[str, Any]
     restricted: bool = False
+
+    @classmethod
+    def read(cls, path: Path, helps: str = "") -> Self:
+        """Reads a manifest and checks that it agrees with itself."""
+        found = super().read(path, helps)
+        if wrong := found._contradiction():
+            raise UserError(f"{path}: {wrong}; undo that edit{found.again(path.parent, force=True)}", BAD_DATA)
+        return found
+
+    def again(self, folder: Path, force: bool = False) -> str:
+        """How to make the folder again, as the end of a message; `force` where its manifest is wrong, not its shards."""
+        if not (command := self.made.get("command")):
+            return ""
+        words = f"make it again: {command} --out {folder}"
+        return f"; or {words} --force" if force else f"; {words}"
+
+    def _contradiction(self) -> str | None:
+        names = [modality.name for modality in self.modalities]
+        if not names or len(set(names)) < len(names):
+            return f"modalities are {names}, expected one or more, all different"
+        if len(self.class_names) != self.classes:
+            return f"class_names has {len(self.class_names)} names, expected {self.classes} as classes says"
+        if self.weak not in (None, *names):
+            return f"weak is {self.weak!r}, expected one of {', '.join(names)}"
+        if not {"train", "test"} <= self.splits.keys():
+            return f"splits are {list(self.splits)}, expected train and test"
+        for name, split in self.splits.items():
+            if split.samples != (inside := sum(shard.samples for shard in split.shards)):
+                return f"splits.{name}.samples is {split.samples}, expected {inside}, the sum of its shards"
+        return None
 
 
 class Cycle(Strict):
@@ -127,10 +159,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first thing that is wrong."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']} (found {first['input']!r})"
-    near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model)), n=1)
-    return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model)), n=1)
+        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    said = "expected keys and values" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] == "missing" else f" (found {_shown(first['input'])})"
+    return (f"{where}: " if where else "") + said + found
+
+
+def _shown(value: Any) -> str:
+    """The value, or its type where the value would fill a page."""
+    text = repr(value)
+    return type(value).__name__ if isinstance(value, dict | list) or len(text) > SHOWN else text
 
 
 def _keys(model: type[BaseModel]) -> set[str]:
@@ -145,7 +185,7 @@ def _keys(model: type[BaseModel]) -> set[str]:
 
 
 def made(started: float, command: str, packages: tuple[str, ...]) -> dict[str, Any]:
-    """How something was made: versions, command, seconds; never a host name, a user or a path."""
+    """How something was made: versions, the command as typed (with the paths it names), seconds; never a host name."""
     return {
         "mmal": __version__,
         "command": command,

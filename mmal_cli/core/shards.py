@@ -70,6 +70,7 @@ def write_shard(
                     for name, array in columns.items():
                         file.create_dataset(name, (count, *array.shape[1:]), array.dtype)
                 for name, array in columns.items():
+                    assert array.dtype == file[name].dtype, f"{name} turns from {file[name].dtype} to {array.dtype}"
                     file[name][at : at + n] = array
                 at += n
                 on_samples(at)
@@ -88,6 +89,17 @@ def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
         return None
 
 
+def read_attributes(path: Path) -> dict[str, Any] | None:
+    """What a file says of itself, its arrays unread; None if it is no whole file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["mmal"])
+    except (OSError, KeyError):
+        return None
+
+
 def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     """Reads a split whole, after checking every shard against the sha256 in the manifest. Memory: the split, once."""
     import h5py
@@ -97,6 +109,7 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     for shard in dataset.splits[split].shards:
         _check_intact(folder, shard, dataset)
         with h5py.File(folder / shard.file, "r") as file:
+            _check_columns(file, folder, shard, dataset)
             for name in _names(file):
                 source = file[name]
                 if name not in columns:
@@ -120,14 +133,33 @@ def intact(folder: Path, shard: Shard) -> bool:
 def _check_intact(folder: Path, shard: Shard, dataset: Dataset) -> None:
     """Refuses a shard that is missing, truncated or edited, and says how to make it again."""
     path = folder / shard.file
-    helps = f"make it again: {dataset.made['command']} --out {folder}"
+    helps = dataset.again(folder)
     if not path.exists():
-        raise UserError(f"{path} not found, {folder / 'dataset.yaml'} expects it; {helps}", BAD_DATA)
+        raise UserError(f"{path} not found, {folder / 'dataset.yaml'} expects it{helps}", BAD_DATA)
     found = files.sha256(path)
     if found != shard.sha256:
         raise UserError(
-            f"{path} is damaged or edited: sha256 {found[:12]}..., the manifest has {shard.sha256[:12]}...; {helps}", BAD_DATA
+            f"{path} is damaged or edited: sha256 {found[:12]}..., the manifest has {shard.sha256[:12]}...{helps}", BAD_DATA
         )
+
+
+def _check_columns(file, folder: Path, shard: Shard, dataset: Dataset) -> None:
+    """Refuses a manifest that does not describe its shard: names, shapes, dtypes and labels."""
+    n = shard.samples
+    expected = {f"inputs/{m.name}": f"{m.dtype} {(n, *m.shape)}" for m in dataset.modalities}
+    expected |= {"present": f"bool {(n, len(dataset.modalities))}", "label": f"int64 {(n,)}"}
+    found = {name: f"{file[name].dtype} {file[name].shape}" for name in _names(file)}
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, expected {said}" for name, said in expected.items() if found.get(name) != said
+    ]
+    wrong += [f"{name} has {len(file[name])} samples, expected {n}" for name in found if len(file[name]) != n]
+    if not wrong:
+        label = file["label"][()]
+        outside = label[(label < 0) | (label >= dataset.classes)]
+        wrong = [f"label has {outside[0]}, expected 0 to {dataset.classes - 1}"] if len(outside) else []
+    if wrong:
+        helps = f"undo the edit of {folder / 'dataset.yaml'}{dataset.again(folder, force=True)}"
+        raise UserError(f"{folder / shard.file} is not as its manifest says: {wrong[0]}; {helps}", BAD_DATA)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:

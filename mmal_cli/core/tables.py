@@ -74,7 +74,17 @@ class AulcRow(Strict):
     seeds: tuple[int, ...] = ()
     runs: tuple[str, ...] = ()
     command: str | None = None
-    subsets: dict[str, Measures]
+    subsets: dict[str, Measures] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_value_per_seed(self) -> Self:
+        for subset, areas in self.subsets.items():
+            for area in ("aulc", "aulc_from_zero", "aubc"):
+                found = getattr(areas, area)
+                if found and len(found.values) != len(self.seeds):
+                    where = f"{self.dataset} {self.regime} {self.qm}, {area} of {subset}"
+                    raise ValueError(f"{where} has {len(found.values)} values for {len(self.seeds)} seeds")
+        return self
 
 
 class TableDataset(Strict):
@@ -99,6 +109,12 @@ class AulcTable(Manifest):
     datasets: dict[str, TableDataset]
     rows: list[AulcRow]
     made: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _every_dataset_has_rows(self) -> Self:
+        if wrong := sorted(self.datasets.keys() ^ {row.dataset for row in self.rows}):
+            raise ValueError(f"{wrong[0]} has no rows, or no entry under datasets; expected both")
+        return self
 
 
 class RankBlock(Strict):
@@ -131,7 +147,7 @@ class PublishedTable(Strict):
     table: int
     dataset: str
     moddrop: bool
-    columns: list[str]
+    columns: list[str] = Field(min_length=1)
     aulc: dict[str, dict[str, list[tuple[float, float]]]]
 
     @model_validator(mode="after")
@@ -165,12 +181,13 @@ class Published(Strict):
         """The printed means as an AULC table: rows without seeds, weak modalities and variants as in Table 3."""
         weak = self.rank_sums.weak_modality if self.rank_sums else {}
         variant = self.rank_sums.moddrop if self.rank_sums else {}
-        names = sorted({table.dataset for table in self.tables})
+        rows = [row for table in self.tables for row in _printed_rows(table)]
+        names = sorted({row.dataset for row in rows})
         return AulcTable(
             id=files.identity(self.model_dump(mode="json")),
             metric="balanced_accuracy",
             datasets={name: TableDataset(weak=weak.get(name), moddrop=variant.get(name)) for name in names},
-            rows=[row for table in self.tables for row in _printed_rows(table)],
+            rows=rows,
             made={"source": "published tables"},
         )
 
