@@ -10,8 +10,10 @@ import yaml
 
 from mmal_cli.core import datasets, files, shards
 from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
-from mmal_cli.core.manifest import Run, Strict, check
+from mmal_cli.core.manifest import Run, Strict, check, made
 from mmal_cli.device import choose_device
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -172,3 +174,12 @@ def test_two_writers_of_one_file_have_two_names(tmp_path):
         assert one != two
         one.write_text("1")
         two.write_text("2")
+
+
+def test_what_was_made_names_the_commit_of_a_checkout():
+    found = made(0.0, "mmal x", ("numpy", "no-such-package"))
+    assert found["versions"]["no-such-package"] == "not installed"
+    if (ROOT / ".git").exists():
+        assert re.fullmatch(r"[0-9a-f]{12}\+?", found["commit"])
+    else:
+        assert "commit" not in found

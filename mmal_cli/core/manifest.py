@@ -1,6 +1,8 @@
 """The YAML that folders are known by: models of datasets and runs, read and written nowhere else."""
 
 import difflib
+import shutil
+import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -191,7 +193,20 @@ def made(started: float, command: str, packages: tuple[str, ...]) -> dict[str, A
         "command": command,
         "seconds": round(time.monotonic() - started, 1),
         "versions": {name: _version(name) for name in packages},
-    }
+    } | _commit()
+
+
+def _commit() -> dict[str, str]:
+    """The commit of mmal's own checkout, with a + if its code was changed since; nothing for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return {}
+    git = ["git", "-C", str(root)]
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(
+        [*git, "diff", "--quiet", "HEAD", "--", "mmal_cli", "data_recipes"], capture_output=True, check=False
+    )
+    return {"commit": head.stdout.strip() + ("+" if changed.returncode else "")} if head.returncode == 0 else {}
 
 
 def _version(package: str) -> str:
