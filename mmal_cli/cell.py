@@ -1,6 +1,7 @@
 """One cell of a grid: a dataset, a query method, a regime and a seed with their settings; its identity and its folder."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ class Cell:
     seed: int
     settings: Settings
 
-    @property
+    @cached_property
     def content(self) -> dict[str, Any]:
         """What run.yaml shows and the identity hashes; files of the user's own by name and sha256, no paths."""
         settings = self.settings.model_dump(mode="json")

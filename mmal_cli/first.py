@@ -3,26 +3,27 @@
 import io
 import logging
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from mmal_cli import __version__
 from mmal_cli.cell import Cell
-from mmal_cli.core import files
+from mmal_cli.core import files, plugins
 from mmal_cli.data import Split
 from mmal_cli.model import build
 from mmal_cli.train import Fitted
 
 log = logging.getLogger("mmal")
+DIGEST = sha256().digest_size  # bytes before the payload, its sha256
 
 
 def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Callable[[], Fitted]) -> Fitted:
     """Loads the model from `folder`, or trains it by `fit` and keeps it there.
 
-    Two processes that race for it both train it, get the same weights, and one whole file stays. A damaged file is made anew.
+    Two processes that race for it both train it, on the CPU with the same weights, and one whole file stays. A damaged file is
+    made anew.
     """
     device = train.labels.device
     path = folder / f"{files.identity(_depends_on(cell, dropout, device))}.pt"
@@ -32,8 +33,9 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
         whole = io.BytesIO()  # in memory, so that a full disk is met by Python and is an OSError
         weights = fitted.model.state_dict()
         torch.save({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation}, whole)
+        payload = whole.getvalue()
         with files.atomic(path) as part:
-            part.write_bytes(whole.getbuffer())
+            part.write_bytes(sha256(payload).digest() + payload)
         return fitted
     model = build(train.modalities, train.classes, cell.settings, dropout, seed=0).to(device)
     model.load_state_dict(state["weights"])
@@ -41,7 +43,7 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
 
 
 def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, Any]:
-    """All that the model depends on, the code by its version among it."""
+    """All that the model depends on, the code that trains among it."""
     content = cell.content
     settings, budget = content["settings"], content["settings"]["budget"]
     return {
@@ -52,7 +54,8 @@ def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, A
         "own_files": {role: digest for role, digest in content["own_files"].items() if role != "qm"},
         "dropout": dropout,
         "device": device.type,
-        "versions": {"mmal": __version__, "torch": torch.__version__},
+        "code": plugins.code(),
+        "torch": torch.__version__,
     }
 
 
@@ -60,8 +63,9 @@ def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     """What is kept, or None."""
     if not path.exists():
         return None
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError):
+    whole = path.read_bytes()
+    digest, payload = whole[:DIGEST], whole[DIGEST:]
+    if sha256(payload).digest() != digest:
         log.warning("%s is damaged, so the first model is trained again", path)
         return None
+    return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)

@@ -97,15 +97,14 @@ def _run_cycles(bench: Bench, folder: Path, on_progress: Callable[[int, int], No
     """All cycles, those that are on disk read, the others run."""
     budget, epochs = bench.cell.settings.budget, bench.cell.settings.train.epochs
     total, cycles = budget.cycles * epochs, []
-    on_progress(0, total)
     for number in range(budget.cycles):
         path = folder / f"cycle-{number:02d}.h5"
         if not path.exists():
+            on_progress(number * epochs, total)
             _run_cycle(bench, number, path, lambda epoch, before=number * epochs: on_progress(before + epoch, total))
         cycle, selected = _read_cycle(bench, number, path)
         cycles.append(cycle)
         bench.pool.label(selected)
-        on_progress((number + 1) * epochs, total)
     return cycles
 
 

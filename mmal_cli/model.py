@@ -122,6 +122,6 @@ def _built(make: type[nn.Module], name: str, args: tuple, options: Mapping) -> n
 def build(modalities: Sequence[Modality], classes: int, settings: Settings, dropout: float, seed: int) -> Model:
     """A model whose first weights depend only on the seed; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = Model(modalities, classes, settings.model, settings.normalise, dropout)
     return model.to(memory_format=torch.channels_last)

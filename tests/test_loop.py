@@ -150,11 +150,14 @@ def test_a_truncated_cycle_is_named(tiny_data, tmp_path, left):
     assert caught.value.code == 3
 
 
-@pytest.mark.parametrize("left", [0, 700])
-def test_a_damaged_first_model_is_made_again(tiny_data, tmp_path, left, capfd):
+@pytest.mark.parametrize("harm", ["emptied", "cut", "a bit turned"])
+def test_a_damaged_first_model_is_made_again(tiny_data, tmp_path, harm, capfd):
     run(tiny_data, tmp_path)
     path = next((tmp_path / "tiny/low/.first-models").glob("*.pt"))
-    path.write_bytes(path.read_bytes()[:left])
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    turned = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    path.write_bytes({"emptied": b"", "cut": whole[:700], "a bit turned": turned}[harm])
     damaged, _ = run(tiny_data, tmp_path, "badge")
     assert f"warning: {path} is damaged, so the first model is trained again" in capfd.readouterr().err
     assert "first model is trained again" in (damaged / "run.log").read_text()
@@ -181,6 +184,8 @@ def test_an_encoder_of_ones_own_is_known_by_its_content(tiny_data, tmp_path):
     assert str(tmp_path) not in record
     assert plugins.fingerprint(str(tmp_path / "mine.py")) in record
     (tmp_path / "mine.py").write_text(source.replace("nn.ReLU(inplace=True)", "nn.SiLU()"))
+    assert run(tiny_data, tmp_path / "runs", "random", 0, own) == (folder, False), "a process keeps the code that it has read"
+    plugins.source.cache_clear()  # as a new process begins
     with pytest.raises(UserError, match=r"belongs to another configuration: config.own_files.encoders.image"):
         run(tiny_data, tmp_path / "runs", "random", 0, own)
     run(tiny_data, tmp_path / "runs", "badge", 0, own)
@@ -237,6 +242,7 @@ def test_a_method_of_ones_own_runs_by_its_path_and_carries_its_hash(tiny_data, t
     ("source", "message"),
     [
         ("def query(view, size, rng)\n    pass\n", r"mine.py, line 1: expected ':'"),
+        ("import nowhere\n", r"query method file .*mine.py: No module named 'nowhere'"),
         ("NEEDS = set()\nquery = 5\n", r"mine.py has no `query` that can be called; see docs/extending.md"),
         ("def query(view, size, rng):\n    pass\n", r"query method mine has no NEEDS; say what it reads"),
         (
@@ -265,6 +271,7 @@ def test_a_file_that_tables_could_not_tell_from_ours_is_refused(tiny_data, tmp_p
     ("option", "message"),
     [
         ("lamda0=1", r"unknown option of query method grace 'lamda0'; did you mean 'lambda0'\?"),
+        ("lambda0=2", r"option lambda0 of query method grace: Input should be less than or equal to 1 \(found 2\)"),
         ("lambda0=x", r"option lambda0 of query method grace: Input should be a valid number.* \(found 'x'\)"),
         ("schedule=lineal", r"option schedule of query method grace: Input should be 'linear', 'cosine' or 'constant'"),
     ],

@@ -63,3 +63,8 @@ def test_every_file_that_it_links_to_exists():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert len(links) > 5
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_is_left_to_be_filled_in():
+    for path in DOCS:
+        assert re.findall(r"@[A-Z]+@|TODO|FIXME", path.read_text(encoding="utf-8")) == [], path

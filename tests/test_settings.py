@@ -11,7 +11,7 @@ def dataset(name: str, classes: int = 10) -> manifest.Dataset:
     """A manifest of this name; settings look at nothing but the name and the classes."""
     raw = {
         **{"id": "0" * 12, "recipe": {}, "class_names": [], "targets": [], "splits": {}, "counts": {}, "made": {}},
-        "modalities": [{"name": m, "kind": "image", "shape": [3, 8, 8], "dtype": "uint8"} for m in "ab"],
+        "modalities": [{"name": m, "kind": "image", "shape": [3, 8, 8], "dtype": "uint8"} for m in ("cifar10", "mnist")],
     }
     return manifest.Dataset(name=name, classes=classes, **raw)
 
@@ -84,6 +84,7 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number():
         ("low", [], ["regimes.loww.start=5"], r"unknown regime 'loww'; did you mean 'low'\?"),
         ("low", [], ["query_options.grce.lambda0=0"], r"unknown query method in query_options 'grce'; did you mean 'grace'\?"),
         ("low", [], ["model.encoders.imagee=convnet"], r"unknown modality or kind in model.encoders 'imagee'.*'image'\?"),
+        ("low", [], ["normalise.imge.std=[1]", "normalise.imge.mean=[0]"], r"unknown modality or kind in normalise 'imge'"),
         ("low", [], ["model.encoder_options.convnett.base=3"], r"unknown encoder in model.encoder_options 'convnett'"),
         ("low", [], ["train.moddrop.mode=both"], r"train.moddrop.mode: Input should be 'one' or 'bernoulli'"),
     ],

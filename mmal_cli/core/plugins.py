@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib
-import importlib.util
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -40,14 +40,28 @@ def load(folder: str, name: str, what: str, must_have: str) -> ModuleType:
     if path.parent == PACKAGE / folder:
         module = importlib.import_module(f"mmal_cli.{folder}.{path.stem}")
     else:
-        spec = importlib.util.spec_from_file_location(f"mmal_plugin_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except SyntaxError as error:
-            raise UserError(f"{what} file {path}, line {error.lineno}: {error.msg}") from error
+        module = _execute(path, what)
     if not callable(getattr(module, must_have, None)):
         raise UserError(f"{what} file {path} has no `{must_have}` that can be called; see docs/extending.md")
+    return module
+
+
+@cache
+def source(path: Path) -> bytes:
+    """A file of the user's own, read once for a whole process: what is hashed is what runs, whatever is edited meanwhile."""
+    return path.read_bytes()
+
+
+def _execute(path: Path, what: str) -> ModuleType:
+    """The module that a file of the user's own makes; nothing is written beside it."""
+    module = ModuleType(f"mmal_plugin_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        exec(compile(source(path.resolve()), str(path), "exec"), module.__dict__)
+    except SyntaxError as error:
+        raise UserError(f"{what} file {path}, line {error.lineno}: {error.msg}") from error
+    except ImportError as error:
+        raise UserError(f"{what} file {path}: {error}") from error
     return module
 
 
@@ -58,4 +72,12 @@ def label(name: str) -> str:
 
 def fingerprint(name: str) -> str | None:
     """sha256 of a plugin given as a path; None for one of our own, which its name tells."""
-    return hashlib.sha256(Path(name).read_bytes()).hexdigest() if name.endswith(".py") else None
+    return hashlib.sha256(source(Path(name).resolve())).hexdigest() if name.endswith(".py") else None
+
+
+@cache
+def code() -> str:
+    """sha256 of the code that trains: the package without its commands, tables and query methods."""
+    rooms = (PACKAGE, *(PACKAGE / room for room in ("core", "encoders", "fusions")))
+    files = sorted(path for room in rooms for path in room.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

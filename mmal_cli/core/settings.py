@@ -165,6 +165,7 @@ def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, An
     asked = {name for _, layer in layers for name in layer.get("query_options", {})}
     for what, names, known in (
         ("modality or kind in model.encoders", settings.model.encoders, modalities),
+        ("modality or kind in normalise", settings.normalise, modalities),
         ("encoder in model.encoder_options", settings.model.encoder_options, encoders),
         ("query method in query_options", asked, methods),
     ):

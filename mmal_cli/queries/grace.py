@@ -12,9 +12,10 @@ Cost: size passes over n (C + D) numbers; memory n (C + D) in float64. The model
 
 import math
 from itertools import combinations
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from mmal_cli.core.errors import UserError, unknown
@@ -87,7 +88,7 @@ def query(
     size: int,
     rng: torch.Generator,
     *,
-    lambda0: float = 1.0,
+    lambda0: Annotated[float, Field(ge=0, le=1)] = 1.0,
     schedule: Literal["linear", "cosine", "constant"] = "linear",
     easiness: Literal["jsd", "agreement"] = "jsd",
 ) -> Tensor:
