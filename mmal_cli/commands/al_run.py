@@ -11,15 +11,23 @@ from mmal_cli import show
 
 STAGE = 2.1
 
-QueryMethod = Annotated[str, typer.Option("--qm", help="Query method: a name (mmal ls qms) or a path to your own .py file.")]
-Regime = Annotated[str, typer.Option(help="Label regime: low, mid or high.")]
-Data = Annotated[Path | None, typer.Option(help="Dataset folder; without it the one under ./data.")]
-Seed = Annotated[int, typer.Option(help="The one integer that all chance of the run comes from.", min=0)]
-Dropping = Annotated[bool | None, typer.Option("--moddrop/--no-moddrop", help="Modality dropout; default: the protocol's.")]
-Gpu = Annotated[str, typer.Option(help="auto, none (the CPU) or the number of a GPU.")]
-With = Annotated[list[str] | None, typer.Option("--with", help="Overlay: a name (quick) or a YAML file; may be repeated.")]
-Assignments = Annotated[list[str] | None, typer.Option("--set", help="A setting, such as train.lr=0.01; may be repeated.")]
-Out = Annotated[Path, typer.Option(help="Folder of all runs.")]
+QueryMethod = Annotated[
+    str, typer.Option("--qm", metavar="NAME|FILE", help="Query method (mmal ls qms), or your own .py file.")
+]
+Regime = Annotated[str, typer.Option(metavar="NAME", help="Label regime: low, mid or high.")]
+Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Dataset folder; without it the one under ./data.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="The one integer that all chance of the run comes from.", min=0)]
+Dropping = Annotated[
+    bool | None, typer.Option("--moddrop/--no-moddrop", metavar="", help="Modality dropout; default: the protocol's.")
+]
+Gpu = Annotated[str, typer.Option(metavar="auto|none|N", help="A GPU if there is one, the CPU, or the GPU of this number.")]
+With = Annotated[
+    list[str] | None, typer.Option("--with", metavar="NAME|FILE", help="Overlay: quick, or a YAML file; may be repeated.")
+]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as train.lr=0.01; may be repeated.")
+]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the settings and where each comes from, and stop.")]
 
 
