@@ -64,15 +64,21 @@ def al_run(
 
     device = choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
-    words = ["mmal", "al-run", "--data", str(folder), "--qm", qm, "--regime", regime, "--seed", str(seed)]
-    words += [word for name in overlays or () for word in ("--with", name)]
-    words += [word for text in assignments or () for word in ("--set", text)]
-    words += [] if moddrop is None else ["--moddrop" if moddrop else "--no-moddrop"]
+    command = _command(folder, cell, overlays or (), assignments or (), moddrop)
     with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
-        path, ran = run_active_learning(cell, folder, out, device, shlex.join(words), bar)
+        path, ran = run_active_learning(cell, folder, out, device, command, bar)
     if not ran:
         show.note(f"already done: {path}")
     show.result(path)
+
+
+def _command(folder: Path, cell, overlays: list[str], assignments: list[str], moddrop: bool | None) -> str:
+    """What was typed, with the defaults that choose the run; --gpu and --out are not part of what a run is."""
+    words = ["mmal", "al-run", "--data", folder, "--qm", cell.qm, "--regime", cell.regime, "--seed", cell.seed]
+    words += [word for name in overlays for word in ("--with", name)]
+    words += [word for text in assignments for word in ("--set", text)]
+    words += [] if moddrop is None else ["--moddrop" if moddrop else "--no-moddrop"]
+    return shlex.join(map(str, words))
 
 
 def _print(settings: dict, sources: dict[str, str]) -> None:
