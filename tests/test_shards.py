@@ -1,6 +1,7 @@
 """Shards and folders: whole or absent, checked when read, continued when interrupted, and never another's."""
 
 import resource
+import signal
 import subprocess
 import sys
 
@@ -138,3 +139,19 @@ def test_identity_is_of_content():
     assert files.identity({"a": 1, "b": [1, 2]}) == files.identity({"b": [1, 2], "a": 1})
     assert files.identity({"a": 1}) != files.identity({"a": 2})
     assert len(files.identity({})) == 12
+
+
+def test_ctrl_c_while_a_file_is_open_is_raised_when_it_is_closed(tmp_path, monkeypatch):
+    """Wherever it comes, h5py's weak references among it, it is not lost."""
+    shards.write_arrays(tmp_path / "x.h5", {"a": np.arange(3)}, {})
+    real = shards._names
+
+    def interrupted(file):
+        signal.raise_signal(signal.SIGINT)
+        return real(file)
+
+    monkeypatch.setattr(shards, "_names", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        shards.read_arrays(tmp_path / "x.h5")
+    assert signal.getsignal(signal.SIGINT) is before

@@ -4,6 +4,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.interrupt import interruptible
 from mmal_cli.core.manifest import Dataset, Shard
 
 
@@ -42,6 +44,17 @@ class Samples:
             "id": np.char.encode(self.id, "utf-8"),
             **{f"factors/{name}": array for name, array in self.factors.items()},
         }
+
+
+@contextmanager
+def _opened(path: Path | io.BytesIO, mode: str) -> Iterator[Any]:
+    """An HDF5 file; a Ctrl-C while it is open is raised when it is closed, since h5py's own callbacks could lose it."""
+    import h5py
+
+    with interruptible() as check:
+        with h5py.File(path, mode) as file:
+            yield file
+        check()
 
 
 def write_shard(
@@ -80,10 +93,8 @@ def write_shard(
 
 def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
     """The identity that a shard was written with and its number of samples; None if it is no whole shard."""
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path, "r") as file:
             return json.loads(file.attrs["mmal"]), len(file["label"])
     except (OSError, KeyError):
         return None
@@ -91,10 +102,8 @@ def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
 
 def read_attributes(path: Path) -> dict[str, Any] | None:
     """What a file says of itself, its arrays unread; None if it is no whole file."""
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path, "r") as file:
             return json.loads(file.attrs["mmal"])
     except (OSError, KeyError):
         return None
@@ -102,13 +111,11 @@ def read_attributes(path: Path) -> dict[str, Any] | None:
 
 def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     """Reads a split whole, after checking every shard against the sha256 in the manifest. Memory: the split, once."""
-    import h5py
-
     columns: dict[str, np.ndarray] = {}
     start, count = 0, dataset.splits[split].samples
     for shard in dataset.splits[split].shards:
         _check_intact(folder, shard, dataset)
-        with h5py.File(folder / shard.file, "r") as file:
+        with _opened(folder / shard.file, "r") as file:
             _check_columns(file, folder, shard, dataset)
             for name in _names(file):
                 source = file[name]
@@ -164,10 +171,8 @@ def _check_columns(file, folder: Path, shard: Shard, dataset: Dataset) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
     """Writes a small HDF5 file whole (a cycle): arrays by name, attributes as JSON."""
-    import h5py
-
     whole = io.BytesIO()  # made in memory, since HDF5 met by a full disk may crash at exit instead of raising
-    with h5py.File(whole, "w") as file:
+    with _opened(whole, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
         file.attrs["mmal"] = json.dumps(attributes)
@@ -177,10 +182,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappi
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads what `write_arrays` wrote."""
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path, "r") as file:
             return {name: file[name][()] for name in _names(file)}, json.loads(file.attrs["mmal"])
     except (OSError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it and give the same command again", BAD_DATA) from None
