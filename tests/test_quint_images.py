@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_recipes.quint import colours, preview, recipe, render, shapes, textures
+from data_recipes.quint.raster import rotated_grid
 from data_recipes.quint.setting import Perlin, Picture, load
 from data_recipes.quint.streams import below, octets, words
 from data_recipes.quint.workers import processes
@@ -94,12 +95,12 @@ def test_the_lists_are_those_of_trifeatures() -> None:
 )
 def test_shapes_cover_their_share_of_the_box_at_every_angle(name: str, share: float) -> None:
     for degrees in (-45, 0, 17, 45):
-        found = shapes.mask(name, 36, 64, 4, degrees).sum() / 255 / 36**2
+        found = shapes.mask(name, 36, rotated_grid(64, 4, degrees), 4).sum() / 255 / 36**2
         assert found == pytest.approx(share, rel=0.02)
 
 
 def test_no_two_shapes_or_textures_are_alike() -> None:
-    upright = np.stack([shapes.mask(name, 36, 64, 3, 0) for name in shapes.SHAPES]).astype(int)
+    upright = np.stack([shapes.mask(name, 36, rotated_grid(64, 3, 0), 3) for name in shapes.SHAPES]).astype(int)
     maps = render.studio(WHOLE, 64).brightness[:, 45].astype(int)
     for tables in (upright, maps):
         for a in range(10):
@@ -143,7 +144,10 @@ def test_jitter_never_leaves_its_class() -> None:
     for index in range(10):
         assert (colours.nearest(colours.jittered(np.full(8, index), corners)) == index).all()
     largest = Picture.model_fields["jitter"].metadata[-1].lt
-    assert largest < colours.farthest_safe_jitter() < 0.2 / 3**0.5 + 0.001
+    away = colours.PROTOTYPES[:, None, :] - colours.PROTOTYPES[None]
+    squares = (away * away).sum(axis=2)
+    safe = (int(squares[squares > 0].min()) / 4 / 3) ** 0.5 / 255  # half the smallest distance of two prototypes, a channel
+    assert largest < safe < 0.2 / 3**0.5 + 0.001
 
 
 def test_the_background_never_shows_through_the_foreground() -> None:

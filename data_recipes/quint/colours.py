@@ -36,10 +36,3 @@ def nearest(rgb: np.ndarray) -> np.ndarray:
     """Index of the prototype nearest to each colour: (n, 3) in 0..255 -> (n,)."""
     away = rgb[:, None, :] - PROTOTYPES[None]
     return (away * away).sum(axis=2).argmin(axis=1)
-
-
-def farthest_safe_jitter() -> float:
-    """Half the smallest distance of two prototypes over sqrt(3): a jitter per channel below it keeps every colour's class."""
-    away = PROTOTYPES[:, None, :] - PROTOTYPES[None]
-    squares = (away * away).sum(axis=2)
-    return (int(squares[squares > 0].min()) / 4 / 3) ** 0.5 / 255

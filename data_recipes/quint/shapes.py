@@ -89,12 +89,8 @@ class ShapeTable:
     count: np.ndarray
 
 
-def mask(name: str, box: int, size: int, per: int, degrees: int) -> np.ndarray:
-    """One shape, `box` pixels wide, turned about the middle of a (size, size) picture: uint8, 255 = covered."""
-    return _mask(name, box, rotated_grid(size, per, degrees), per)
-
-
-def _mask(name: str, box: int, grid: tuple[np.ndarray, np.ndarray], per: int) -> np.ndarray:
+def mask(name: str, box: int, grid: tuple[np.ndarray, np.ndarray], per: int) -> np.ndarray:
+    """One shape, `box` pixels wide, on a grid of `per` x `per` sub-pixels a pixel: uint8, 255 = covered."""
     i, j = grid[0] / box + 0.5, grid[1] / box + 0.5
     within = (i >= 0) & (i <= 1) & (j >= 0) & (j <= 1)
     return coverage(within & SHAPES[name](i, j), per)
@@ -108,7 +104,7 @@ def table(box: int, size: int, per: int, turn: int) -> ShapeTable:
     for r, degrees in enumerate(rotations):
         grid = rotated_grid(tight, per, degrees)
         for s, name in enumerate(SHAPES):
-            small[s, r] = _mask(name, box, grid, per)
+            small[s, r] = mask(name, box, grid, per)
     low, high = _extent(small)
     pad = size - int((high - low).min())  # the widest free way that any shape has
     masks = np.pad(small, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
