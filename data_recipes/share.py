@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mmal_cli.core import seeds
+from data_recipes.order import shuffled
 from mmal_cli.core.build import Plan
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.shards import Samples
@@ -68,16 +68,10 @@ def pair(share: Share, split: str) -> Pairs:
         these, those = np.flatnonzero(photos == c), np.flatnonzero(digits == c)
         if len(those) < (len(these) if split == ONCE else min(1, len(these))):
             raise UserError(f"MNIST {split} has {len(those)} images of class {c} for {len(these)} of CIFAR-10", BAD_DATA)
-        shuffled = those[_order(len(those), share.seed, split, f"digits {c}")]
-        dealt[these] = np.resize(shuffled, len(these))
-    order = _order(len(photos), share.seed, split, "pairs")
+        digits_of = those[shuffled(len(those), share.seed, "share", split, f"digits {c}")]
+        dealt[these] = np.resize(digits_of, len(these))
+    order = shuffled(len(photos), share.seed, "share", split, "pairs")
     return Pairs(order, dealt[order], photos[order])
-
-
-def _order(count: int, seed: int, *purpose: str) -> np.ndarray:
-    """0..count-1 in random order: the ranks of random words, the same on every machine and with every numpy."""
-    philox = np.random.Philox(key=seeds.derive(seed, "share", *purpose))
-    return philox.random_raw(count).argsort(kind="stable")
 
 
 def head(share: Share) -> dict[str, Any]:

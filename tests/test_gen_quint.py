@@ -14,7 +14,7 @@ from PIL import Image
 
 from data_recipes.quint import recipe
 from data_recipes.quint.setting import load
-from data_recipes.quint.workers import processes
+from data_recipes.workers import processes
 from mmal_cli.core import shards
 from mmal_cli.core.build import build
 from mmal_cli.core.manifest import Dataset

@@ -11,7 +11,7 @@ from data_recipes.quint import colours, preview, recipe, render, shapes, texture
 from data_recipes.quint.raster import rotated_grid
 from data_recipes.quint.setting import Perlin, Picture, load
 from data_recipes.quint.streams import below, octets, words
-from data_recipes.quint.workers import processes
+from data_recipes.workers import processes
 
 WHOLE = Picture(perlin=Perlin(enabled=False))
 # sha256 of the first three samples of train and test at 64 px, seed 0: equal on every machine, or figures cannot be compared.

@@ -12,6 +12,7 @@ import tiny
 import yaml
 
 from mmal_cli.core import files, shards
+from mmal_cli.core.build import Plan, build
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.data import load_split
@@ -66,6 +67,67 @@ def test_a_build_that_was_interrupted_goes_on_with_its_shards(tmp_path, monkeypa
     monkeypatch.setattr(tiny, "samples", real)
     assert tiny.make(tmp_path / "d", shard_bytes=50_000).splits == whole.splits
     assert all((tmp_path / "d" / name).stat().st_mtime_ns == stamp for name, stamp in kept.items())
+
+
+def leaving_out(folder, unusable, interrupt_at=None, **options):
+    """The tiny dataset without the samples whose number `unusable` says; made chunk by chunk of ten."""
+
+    def chunks(split, start, stop):
+        for first in range(start, stop, 10):
+            if (split, first) == interrupt_at:
+                raise KeyboardInterrupt
+            kept = [k for k in range(first, min(first + 10, stop)) if not unusable(k)]
+            parts = [p for k in kept or [first] for p in tiny.samples(k, k + 1, 3, ("a", "b"), {"a": 0.5}, split)]
+            columns = {name: np.concatenate([p.columns()[name] for p in parts])[: len(kept)] for name in parts[0].columns()}
+            yield shards.Samples(
+                {name: columns[f"inputs/{name}"] for name in ("a", "b")},
+                columns["present"],
+                columns["label"],
+                np.char.decode(columns["id"], "utf-8"),
+                {"shape": columns["factors/shape"]},
+                dropped={"unusable": min(first + 10, stop) - first - len(kept)},
+                noted={"even": sum(k % 2 == 0 for k in kept)},
+            )
+
+    plans = {split: Plan(n, lambda a, b, s=split: chunks(s, a, b), exact=False) for split, n in (("train", 120), ("test", 30))}
+    head = tiny.head("tiny", 120, 30, 3, {}, ("a", "b")) | {"counts": {"train": {"rows": 120}}}
+    return build(folder, head, plans, command="mmal make-tiny", **options)[0]
+
+
+def test_samples_that_cannot_be_used_are_left_out_and_counted(tmp_path):
+    made = leaving_out(tmp_path / "d", lambda k: k % 7 == 0 or k < 20, shard_bytes=20_000)
+    read_back = read(tmp_path / "d")
+    usable = [k for k in range(120) if k % 7 and k >= 20]
+    assert read_back.id.tolist() == [f"train-{k:08d}" for k in usable]
+    assert made.splits["train"].samples == len(usable) == len(read_back.inputs["a"])
+    assert len(made.splits["train"].shards) > 5
+    counts = made.counts["train"]
+    assert counts["classes"] == np.bincount([k % 3 for k in usable]).tolist()
+    assert counts["dropped"] == {"unusable": 120 - len(usable)}
+    assert counts["noted"] == {"even": sum(k % 2 == 0 for k in usable)}
+    assert sum(counts["present"].values()) == len(usable)
+    assert counts["present"].keys() == {"a+b", "b"}
+    assert counts["rows"] == 120
+
+
+def test_a_build_that_leaves_samples_out_goes_on_where_it_was_interrupted(tmp_path):
+    def unusable(k):
+        return k % 5 == 0
+
+    whole = leaving_out(tmp_path / "whole", unusable, shard_bytes=50_000)
+    with pytest.raises(KeyboardInterrupt):
+        leaving_out(tmp_path / "d", unusable, ("train", 106), shard_bytes=50_000)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "d").iterdir()}
+    assert kept
+    again = leaving_out(tmp_path / "d", unusable, shard_bytes=50_000)
+    assert (again.splits, again.counts) == (whole.splits, whole.counts)
+    assert all((tmp_path / "d" / name).stat().st_mtime_ns == stamp for name, stamp in kept.items())
+
+
+def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"d: no sample of train can be used \(unusable: 120\)") as caught:
+        leaving_out(tmp_path / "d", lambda k: True)
+    assert caught.value.code == BAD_DATA
 
 
 @pytest.mark.parametrize("harm", ["truncate", "edit", "remove"])

@@ -37,23 +37,9 @@ def samples(
         )
 
 
-def make(
-    folder: Path,
-    train: int = 120,
-    test: int = 30,
-    classes: int = 3,
-    modalities: tuple[str, ...] = ("a", "b"),
-    absent: Mapping[str, float] | None = None,
-    name: str = "tiny",
-    **options,
-) -> Dataset:
-    """Makes the dataset in a folder."""
-    absent = absent or {}
-    plans = {
-        split: build.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
-        for split, n in (("train", train), ("test", test))
-    }
-    head = {
+def head(name: str, train: int, test: int, classes: int, absent: Mapping[str, float], modalities: tuple[str, ...]) -> dict:
+    """The manifest's fields that a recipe says."""
+    return {
         "name": name,
         "recipe": {
             "name": "tiny",
@@ -70,4 +56,24 @@ def make(
         "weak": modalities[-1],
         "counts": {"samples": train + test},
     }
-    return build.build(folder, head, plans, command="mmal make-tiny", **options)[0]
+
+
+def make(
+    folder: Path,
+    train: int = 120,
+    test: int = 30,
+    classes: int = 3,
+    modalities: tuple[str, ...] = ("a", "b"),
+    absent: Mapping[str, float] | None = None,
+    name: str = "tiny",
+    **options,
+) -> Dataset:
+    """Makes the dataset in a folder."""
+    absent = absent or {}
+    plans = {
+        split: build.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
+        for split, n in (("train", train), ("test", test))
+    }
+    return build.build(
+        folder, head(name, train, test, classes, absent, modalities), plans, command="mmal make-tiny", **options
+    )[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_recipes.quint import render, sampling
 from data_recipes.quint.setting import NAMES, Setting
-from data_recipes.quint.workers import InOrder
+from data_recipes.workers import InOrder
 from mmal_cli.core.build import Plan
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.shards import Samples

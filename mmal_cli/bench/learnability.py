@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from data_recipes.quint import render, sampling
 from data_recipes.quint.setting import Picture, Setting
-from data_recipes.quint.workers import processes
+from data_recipes.workers import processes
 from mmal_cli.core import seeds
 
 SIZE = 64

@@ -1,6 +1,5 @@
 """`mmal gen-quint`: makes a QuintFeatures dataset from a setting."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +39,7 @@ def gen_quint(
     """Make a QuintFeatures dataset: images of shapes, textures and colours in several modalities."""
     from data_recipes.quint import recipe
     from data_recipes.quint.setting import Setting, load, names
-    from data_recipes.quint.workers import processes
+    from data_recipes.workers import cores, processes
     from mmal_cli.core.build import build
 
     if setting is None and preview is None:
@@ -51,7 +50,7 @@ def gen_quint(
         _draw(preview, quint)
         return
     folder = out or Path("data") / name
-    with show.progress(name, "samples", progress) as bar, processes(jobs or _cores()) as in_order:
+    with show.progress(name, "samples", progress) as bar, processes(jobs or cores()) as in_order:
         head, plans = recipe.head(name, quint), recipe.plans(quint, in_order)
         _, made = build(folder, head, plans, command=_command(setting, quint), force=force, on_progress=bar)
     if not made:
@@ -74,8 +73,3 @@ def _draw(path: Path, quint) -> None:
     with files.atomic(path) as part:
         sheet(quint.setting.picture, quint.size, quint.seed).save(part, format="png")
     show.result(path)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

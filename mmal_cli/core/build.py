@@ -1,6 +1,7 @@
 """Makes a dataset folder shard by shard: finds it done, goes on with it, mends it, or refuses another's."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmal_cli.core import files, shards
+from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.interrupt import interruptible
 from mmal_cli.core.manifest import Dataset, Modality, Shard, SplitFiles, check, made
 
@@ -19,10 +21,15 @@ SHARDS = "*-[0-9][0-9][0-9][0-9][0-9].h5"
 
 @dataclass(frozen=True)
 class Plan:
-    """A split to be made: `chunks(start, stop)` yields its samples start..stop-1 in order, a few hundred at a time."""
+    """A split to be made: `chunks(start, stop)` yields its samples start..stop-1 in order, a few hundred at a time.
+
+    Without `exact` it may leave some out, where only their making shows that they cannot be used; each chunk says why. It
+    yields a chunk even if nothing is left of it.
+    """
 
     samples: int
     chunks: Callable[[int, int], Iterator[shards.Samples]]
+    exact: bool = True
 
 
 def build(
@@ -72,9 +79,10 @@ def build(
 
                 of_split.append(_shard(path, head, plan, start, stop, on_samples))
                 done += stop - start
-            splits[split] = SplitFiles(samples=plan.samples, shards=of_split)
+            splits[split] = SplitFiles(samples=sum(shard.samples for shard in of_split), shards=of_split)
+    counts = {**draft.counts, **{split: _counts(folder, draft, split, splits) for split in plans if not plans[split].exact}}
     info = made(started, command, (*PACKAGES, *packages))
-    dataset = draft.model_copy(update={"splits": splits, "made": info})
+    dataset = draft.model_copy(update={"splits": splits, "counts": counts, "made": info})
     dataset.write(folder / "dataset.yaml")
     return dataset, True
 
@@ -92,11 +100,31 @@ def _shard(path: Path, head: Mapping[str, Any], plan: Plan, start: int, stop: in
     found = shards.read_head(path) if path.exists() else None
     if found:
         _same(path, found[0]["recipe"], head["recipe"])
-    if not found or found[1] != count:
+    if not found or found[0].get("asked", found[1]) != count:
         size = count * _sample_bytes(head["modalities"])
-        shards.write_shard(path, identity, plan.chunks(start, stop), count, size, on_samples)
+        shards.write_shard(path, identity, plan.chunks(start, stop), count, size, on_samples, plan.exact)
+        found = shards.read_head(path)
     on_samples(count)
-    return Shard(file=path.name, samples=count, sha256=files.sha256(path))
+    return Shard(file=path.name, samples=found[1], sha256=files.sha256(path))
+
+
+def _counts(folder: Path, draft: Dataset, split: str, splits: Mapping[str, SplitFiles]) -> dict[str, Any]:
+    """What became of a split whose recipe left samples out, read from its shards, beside what the recipe says itself."""
+    tally = {name: Counter() for name in ("present", "dropped", "noted")}
+    classes = np.zeros(draft.classes, dtype=np.int64)
+    for shard in splits[split].shards:
+        label, present = shards.read_presence(folder / shard.file)
+        classes += np.bincount(label, minlength=draft.classes)
+        names = ("+".join(m.name for m, has in zip(draft.modalities, row, strict=True) if has) for row in present)
+        tally["present"].update(names)
+        written = shards.read_attributes(folder / shard.file)
+        for name in ("dropped", "noted"):
+            tally[name].update(written[name])
+    if not classes.any():
+        why = ", ".join(f"{reason}: {n}" for reason, n in sorted(tally["dropped"].items()))
+        raise UserError(f"{folder}: no sample of {split} can be used ({why or 'there are none'})", BAD_DATA)
+    found = {"classes": classes.tolist(), **{name: dict(sorted(counter.items())) for name, counter in tally.items()}}
+    return {**draft.counts.get(split, {}), **found}
 
 
 def _finished(folder: Path, recipe: Mapping[str, Any]) -> Dataset | None:

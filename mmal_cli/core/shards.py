@@ -3,9 +3,10 @@
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.interrupt import interruptible
 from mmal_cli.core.manifest import Dataset, Shard
+
+CHUNK_BYTES = 65_536  # of an array that may shrink; a larger sample is a chunk by itself
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Samples:
         label: (n,) int64.
         id: (n,) str.
         factors: name -> (n,) what is known of how a sample was made; may be empty.
+        group: (n,) int64, where samples belong together (a patient's): validation and pool never share a group.
+        dropped: what was left out between these samples, reason -> how many.
+        noted: what is worth a line in the manifest, property -> how many of these samples have it.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -34,6 +40,9 @@ class Samples:
     label: np.ndarray
     id: np.ndarray
     factors: Mapping[str, np.ndarray]
+    group: np.ndarray | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    noted: Mapping[str, int] = field(default_factory=dict)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Name in the shard -> array."""
@@ -43,6 +52,7 @@ class Samples:
             "label": self.label,
             "id": np.char.encode(self.id, "utf-8"),
             **{f"factors/{name}": array for name, array in self.factors.items()},
+            **({} if self.group is None else {"group": self.group}),
         }
 
 
@@ -64,10 +74,12 @@ def write_shard(
     count: int,
     size: int,
     on_samples: Callable[[int], None],
+    exact: bool = True,
 ) -> None:
     """Streams `count` samples, about `size` bytes, into one shard; memory is one chunk.
 
-    The room is asked for first, since HDF5 met by a full disk may crash at exit instead of raising.
+    Without `exact` there may be fewer; the attribute `mmal` then says how many were asked, dropped and noted. The room is
+    asked for first, since HDF5 met by a full disk may crash at exit instead of raising.
     """
     import h5py
 
@@ -76,19 +88,44 @@ def write_shard(
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
         with h5py.File(part, "w") as file:
-            at = 0
-            for chunk in chunks:
-                columns, n = chunk.columns(), len(chunk.label)
-                if at == 0:
-                    for name, array in columns.items():
-                        file.create_dataset(name, (count, *array.shape[1:]), array.dtype)
-                for name, array in columns.items():
-                    assert array.dtype == file[name].dtype, f"{name} turns from {file[name].dtype} to {array.dtype}"
-                    file[name][at : at + n] = array
-                at += n
-                on_samples(at)
-            assert at == count, f"{path} got {at} samples instead of {count}"
-            file.attrs["mmal"] = json.dumps(identity)
+            tally = {"asked": count, "dropped": Counter(), "noted": Counter()}
+            kept = _stream(file, _counted(chunks, tally), count, exact, on_samples)
+            assert kept == count or not exact, f"{path} got {kept} samples instead of {count}"
+            file.attrs["mmal"] = json.dumps({**identity, **({} if exact else tally)})
+
+
+def _counted(chunks: Iterator[Samples], tally: Mapping[str, Any]) -> Iterator[Samples]:
+    for chunk in chunks:
+        tally["dropped"].update(chunk.dropped)
+        tally["noted"].update(chunk.noted)
+        yield chunk
+
+
+def _stream(file, chunks: Iterator[Samples], count: int, exact: bool, on_samples: Callable[[int], None]) -> int:
+    """Writes chunk after chunk into arrays of `count` rows, which shrink to what came; returns how many came."""
+    at, columns = 0, {}
+    for chunk in chunks:
+        columns, n = chunk.columns(), len(chunk.label)
+        if n and not len(file):
+            _create(file, columns, count, exact)
+        for name, array in columns.items() if n else ():
+            assert array.dtype == file[name].dtype, f"{name} turns from {file[name].dtype} to {array.dtype}"
+            file[name][at : at + n] = array
+        at += n
+        on_samples(at)
+    if not exact:
+        if not len(file):
+            _create(file, columns, count, exact)
+        for name in _names(file):
+            file[name].resize(at, axis=0)
+    return at
+
+
+def _create(file, columns: Mapping[str, np.ndarray], count: int, exact: bool) -> None:
+    for name, array in columns.items():
+        shape, row = (count, *array.shape[1:]), array.dtype.itemsize * int(np.prod(array.shape[1:]))
+        shrinks = {} if exact else {"maxshape": shape, "chunks": (max(1, min(count, CHUNK_BYTES // row)), *shape[1:])}
+        file.create_dataset(name, shape, array.dtype, **shrinks)
 
 
 def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
@@ -98,6 +135,12 @@ def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
             return json.loads(file.attrs["mmal"]), len(file["label"])
     except (OSError, KeyError):
         return None
+
+
+def read_presence(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """label (n,) and present (n, M) of a shard."""
+    with _opened(path, "r") as file:
+        return file["label"][()], file["present"][()]
 
 
 def read_attributes(path: Path) -> dict[str, Any] | None:
@@ -117,7 +160,7 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
         _check_intact(folder, shard, dataset)
         with _opened(folder / shard.file, "r") as file:
             _check_columns(file, folder, shard, dataset)
-            for name in _names(file):
+            for name in _names(file) if shard.samples else ():
                 source = file[name]
                 if name not in columns:
                     columns[name] = np.empty((count, *source.shape[1:]), source.dtype)
@@ -129,6 +172,7 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
         label=columns["label"],
         id=np.char.decode(columns["id"], "utf-8"),
         factors={name[8:]: array for name, array in columns.items() if name.startswith("factors/")},
+        group=columns.get("group"),
     )
 
 

@@ -16,6 +16,11 @@ AHEAD = 2  # chunks for each process, made or in the making, that wait to be wri
 InOrder = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def processes(jobs: int) -> Iterator[InOrder]:
     """Gives `in_order(make, tasks)`, which yields make(*task) for each task, in the order of the tasks.
