@@ -25,13 +25,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Split:
-    """N samples, bytes as on disk: inputs (N, ...), present (N, M) bool, labels (N,) int64; all on one device."""
+    """N samples, bytes as on disk: inputs (N, ...), present (N, M) bool, labels (N,) int64; all on one device.
+
+    `groups` (N,) int64 says which samples belong together, as a patient's do; None where every sample stands alone.
+    """
 
     modalities: tuple[Modality, ...]
     classes: int
     inputs: Mapping[str, Tensor]
     present: Tensor
     labels: Tensor
+    groups: Tensor | None = None
 
     @property
     def names(self) -> Subset:
@@ -46,7 +50,8 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """The same split on a device."""
         moved = {name: x.to(device) for name, x in self.inputs.items()}
-        return Split(self.modalities, self.classes, moved, self.present.to(device), self.labels.to(device))
+        groups = None if self.groups is None else self.groups.to(device)
+        return Split(self.modalities, self.classes, moved, self.present.to(device), self.labels.to(device), groups)
 
 
 def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
@@ -54,7 +59,8 @@ def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
     samples = shards.read_split(folder, dataset, split)
     inputs = {name: torch.from_numpy(array) for name, array in samples.inputs.items()}
     present, labels = torch.from_numpy(samples.present), torch.from_numpy(samples.label)
-    return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels)
+    groups = None if samples.group is None else torch.from_numpy(samples.group)
+    return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels, groups)
 
 
 def subsets(modalities: Subset) -> list[Subset]:

@@ -13,15 +13,18 @@ Subset = tuple[str, ...]  # modality names in the dataset's order; () is the emp
 
 
 class Pool:
-    """The labelled mask over the N train samples of a run; all else of them that is not validation is the pool."""
+    """The labelled mask over the N train samples of a run; all else of them that is not barred is the pool.
 
-    def __init__(self, samples: int, validation: Tensor) -> None:
+    `barred` holds the positions of validation, and those of its groups' other samples.
+    """
+
+    def __init__(self, samples: int, barred: Tensor) -> None:
         self.labelled = torch.zeros(samples, dtype=torch.bool)
         self.barred = torch.zeros(samples, dtype=torch.bool)
-        self.barred[validation] = True
+        self.barred[barred] = True
 
     def label(self, indices: Tensor) -> None:
-        """Labels train positions; a repeat, a labelled, a validation or an out-of-range index is a ValueError."""
+        """Labels train positions; a repeat, a labelled, a barred or an out-of-range index is a ValueError."""
         if indices.dtype != torch.int64 or indices.ndim != 1:
             raise ValueError(f"indices are {indices.dtype} of shape {tuple(indices.shape)}, expected int64 of shape (size,)")
         if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < len(self.labelled)):

@@ -14,27 +14,50 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     """The pool with the starting budget labelled, and the validation positions; they depend on the seed, never on the method.
 
     Both are taken from one order of the samples: validation first, so that it is the same in regimes of one validation
-    size, and the start set from what is left.
+    size, and the start set from what is left. Where samples come in groups, validation is taken group by group, and what
+    its groups hold beside it goes nowhere, so that no group is in both.
     """
     settings, labels = cell.settings, train.labels.cpu()
     budget = settings.budget
     _every_class(labels, cell, "in train")
-    needed = budget.validation + budget.start + budget.query * (budget.cycles - 1)
     if budget.validation >= len(labels):
         raise UserError(f"validation size {budget.validation} is not smaller than train with its {len(labels)} samples")
-    if needed > len(labels):
-        raise UserError(
-            f"the run needs {needed} train samples (validation {budget.validation}, start {budget.start}, "
-            f"{budget.cycles - 1} queries of {budget.query}), {cell.dataset.name} has {len(labels)}; "
-            "make the dataset larger or the budget smaller: --set regimes." + cell.regime + ".query=..."
-        )
+    _enough(len(labels), budget.validation, cell, f"{cell.dataset.name} has {len(labels)}")
     order = torch.randperm(len(labels), generator=seeds.generator(cell.seed, "split"))
-    validation = pick(order, labels, budget.validation, settings.validation_set == "balanced", train.classes)
-    left = order[~torch.isin(order, validation)]
+    groups = torch.arange(len(labels)) if train.groups is None else train.groups.cpu()
+    together = by_group(order, groups)
+    validation = pick(together, labels, budget.validation, settings.validation_set == "balanced", train.classes)
+    taken = torch.isin(groups, groups[validation])
+    left = order[~taken[order]]
+    beside = int(taken.sum()) - len(validation)
+    _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside} of its groups")
     _every_class(labels[left], cell, "left in train beside the validation samples")
-    pool = Pool(len(labels), validation)
+    pool = Pool(len(labels), taken.nonzero().flatten())
     pool.label(pick(left, labels, budget.start, settings.start_set == "balanced", train.classes))
     return pool, validation
+
+
+def _enough(samples: int, validation: int, cell: Cell, found: str) -> None:
+    """Refuses a budget that the samples do not suffice for."""
+    budget = cell.settings.budget
+    needed = validation + budget.start + budget.query * (budget.cycles - 1)
+    if needed > samples:
+        parts = [f"validation {validation}"] if validation else []
+        parts += [f"start {budget.start}", f"{budget.cycles - 1} queries of {budget.query}"]
+        raise UserError(
+            f"the run needs {needed} train samples ({', '.join(parts)}), {found}; "
+            "make the dataset larger or the budget smaller: --set regimes." + cell.regime + ".query=..."
+        )
+
+
+def by_group(order: Tensor, groups: Tensor) -> Tensor:
+    """The order with each group's samples moved up to its first one; unchanged where every sample is a group of its own."""
+    _, dense = groups.unique(return_inverse=True)
+    first = torch.full((int(dense.max()) + 1,), len(order))
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    first = first.scatter_reduce(0, dense, rank, "amin")
+    return order[first[dense[order]].argsort(stable=True)]
 
 
 def _every_class(labels: Tensor, cell: Cell, where: str) -> None:

@@ -3,13 +3,15 @@
 import pytest
 import tiny
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmal_cli.cell import Cell
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.settings import resolve
-from mmal_cli.data import load_split
-from mmal_cli.start import pick, start
+from mmal_cli.data import Split, load_split
+from mmal_cli.start import by_group, pick, start
 
 
 def begin(folder, seed=0, qm="random", regime="low", *assignments):
@@ -61,3 +63,43 @@ def test_a_class_absent_from_train_is_named(tmp_path):
     tiny.make(tmp_path / "d", train=3, test=8, classes=4)
     with pytest.raises(UserError, match=r"1 of 4 classes have no sample in train, the first: class 3"):
         begin(tmp_path / "d")
+
+
+def in_groups(samples, groups, classes=2, seed=0, **budget):
+    """A split of `samples` without inputs, in that many groups, and where a run on it starts."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(samples) % classes
+    split = Split(
+        (), classes, {}, torch.ones(samples, 0, dtype=torch.bool), labels, torch.randint(groups, (samples,), generator=rng)
+    )
+    sizes = {"start": 10, "validation": 20, "query": 5, "cycles": 3} | budget
+    given = [f"regimes.low.{name}={size}" for name, size in sizes.items()]
+    dataset = tiny.described(classes)
+    settings, _ = resolve(dataset, "low", "random", ["quick"], [*given, "validation_set=random", "start_set=random"])
+    return split, *start(split, Cell(dataset, "random", "low", seed, settings))
+
+
+@given(seed=st.integers(0, 1000), groups=st.integers(12, 200))
+def test_validation_and_pool_never_share_a_group(seed, groups):
+    split, pool, validation = in_groups(200, groups, seed=seed)
+    inside, outside = split.groups[validation], split.groups[~pool.barred]
+    assert len(validation) == 20
+    assert not set(inside.tolist()) & set(outside.tolist())
+    assert pool.barred.sum() == torch.isin(split.groups, inside).sum()
+    sizes = [int((split.groups == group).sum()) for group in inside.unique()]
+    assert sum(sizes) - 20 < max(sizes)  # group by group: only the last one is cut
+    assert int(pool.labelled.sum()) == 10
+
+
+def test_one_group_for_each_sample_changes_nothing():
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(3))
+    assert by_group(order, torch.arange(50).flip(0)).equal(order)
+    assert by_group(torch.tensor([3, 0, 2, 1, 4]), torch.tensor([7, 5, 7, 5, 5])).tolist() == [3, 1, 4, 0, 2]
+
+
+def test_groups_that_leave_too_few_samples():
+    message = (
+        r"needs 30 train samples \(start 20, 2 queries of 5\), \d+ are left beside the 20 of validation and \d+ of its groups"
+    )
+    with pytest.raises(UserError, match=message):
+        in_groups(60, 3, start=20)
