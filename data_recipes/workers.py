@@ -41,15 +41,27 @@ def processes(jobs: int) -> Iterator[InOrder]:
 def _ahead(pool: ProcessPoolExecutor, make: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], most: int) -> Iterator[Any]:
     waiting = deque()
     for task in tasks:
-        waiting.append(pool.submit(make, *task))
+        with _held_back(signal.SIGINT):  # processes that start here hold it back until they obey their parent
+            waiting.append(pool.submit(make, *task))
         if len(waiting) > most:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
+@contextmanager
+def _held_back(number: signal.Signals) -> Iterator[None]:
+    """A signal that comes meanwhile comes afterwards, in this thread and in processes started by it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _obey_parent() -> None:
     """Leaves Ctrl-C to the parent, and dies when the parent is gone, be it by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: (wait([parent]), os._exit(1)), daemon=True).start()
