@@ -1,13 +1,16 @@
 """One cell of a grid: a dataset, a query method, a regime and a seed with their settings; its identity and its folder."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from mmal_cli.core import plugins
+from mmal_cli.core import files, plugins
+from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset
-from mmal_cli.core.settings import Settings
+from mmal_cli.core.settings import Model, Settings
+
+_sha256 = cache(files.sha256)  # once for all cells of a process
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,17 @@ class Cell:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """What run.yaml shows and the identity hashes; files of the user's own by name and sha256, no paths."""
+        """What run.yaml shows and the identity hashes; pretrained weights and files of the user's own by sha256, no paths."""
         settings = self.settings.model_dump(mode="json")
         model = settings["model"]
+        if not settings["shrink"]:
+            del settings["shrink"]
         named = {"qm": self.qm, "fusion": model["fusion"]} | {f"encoders.{k}": v for k, v in model["encoders"].items()}
         model["fusion"] = plugins.label(model["fusion"])
         model["encoders"] = {key: plugins.label(name) for key, name in model["encoders"].items()}
+        weights = pretrained(self.settings.model)
+        for key in weights:
+            _forget_folder(model["encoder_options"], model["encoders"][key])
         return {
             "dataset": self.dataset.name,
             "qm": plugins.label(self.qm),
@@ -36,7 +44,7 @@ class Cell:
             "moddrop": self.settings.train.moddrop.enabled,
             "settings": settings,
             "own_files": {role: plugins.fingerprint(name) for role, name in named.items() if name.endswith(".py")},
-        }
+        } | ({"weights": weights} if weights else {})
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -62,3 +70,24 @@ class Cell:
         """`<out>/<dataset>/<regime>/<qm>[-nomoddrop]/seed-<k>`."""
         suffix = "" if self.settings.train.moddrop.enabled else "-nomoddrop"
         return out / self.dataset.name / self.regime / f"{plugins.label(self.qm)}{suffix}" / f"seed-{self.seed}"
+
+
+def pretrained(model: Model) -> dict[str, str]:
+    """sha256 of the weights that encoders start from, by their key in model.encoders; nothing for those that start random."""
+    found = {}
+    for key, name in model.encoders.items():
+        module = plugins.load("encoders", name, "encoder", must_have="Encoder")
+        if hasattr(module, "weights"):
+            options = model.encoder_options.get(plugins.label(name), {})
+            try:
+                found[key] = _sha256(module.weights(**options).resolve())
+            except TypeError as error:
+                raise UserError(f"{name}: {error} (options: {options})") from error
+    return found
+
+
+def _forget_folder(options: dict[str, dict[str, Any]], encoder: str) -> None:
+    """Takes away where pretrained weights lie: their sha256 says which they are."""
+    left = {key: value for key, value in options.pop(encoder, {}).items() if key != "folder"}
+    if left:
+        options[encoder] = left

@@ -1,16 +1,20 @@
 """A split in memory or on the device, the subsets of its modalities, and its bytes as a network wants them."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmal_cli.core import shards
 from mmal_cli.core.manifest import Dataset, Modality
 from mmal_cli.pool import Subset
+
+AT_A_TIME = 256  # samples that are shrunk at once: 150 MB of float32 for 224 px
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,39 @@ def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
     present, labels = torch.from_numpy(samples.present), torch.from_numpy(samples.label)
     groups = None if samples.group is None else torch.from_numpy(samples.group)
     return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels, groups)
+
+
+def shrunk(split: Split, most: Mapping[str, int]) -> Split:
+    """The split with images and series made small enough that no side and no length is above a number.
+
+    Neighbours are averaged, the same whole number of them along each side; what they do not fill at the far end is left out.
+
+    Args:
+        most: modality name or kind -> pixels of a side or samples of a series.
+
+    Cost: reads the inputs once, about 0.1 s for 100 MB of uint8; memory the small ones beside the large ones.
+    """
+    modalities, inputs = [], dict(split.inputs)
+    for modality in split.modalities:
+        step = shrinking(modality, most)
+        if step > 1:
+            inputs[modality.name] = torch.cat([_averaged(x, step) for x in inputs[modality.name].split(AT_A_TIME)])
+            modality = modality.model_copy(update={"shape": tuple(inputs[modality.name].shape[1:])})
+        modalities.append(modality)
+    return replace(split, modalities=tuple(modalities), inputs=inputs)
+
+
+def shrinking(modality: Modality, most: Mapping[str, int]) -> int:
+    """How many neighbours are averaged along a side; 1 for what is small enough, or has no sides."""
+    limit = most.get(modality.name, most.get(modality.kind))
+    return 1 if limit is None or modality.kind not in ("image", "series") else math.ceil(max(modality.shape[1:]) / limit)
+
+
+def _averaged(x: Tensor, step: int) -> Tensor:
+    """(n, C, H, W) or (n, C, T) in the same dtype, whole numbers rounded."""
+    pool = functional.avg_pool2d if x.ndim == 4 else functional.avg_pool1d
+    mean = pool(x.float(), step)
+    return (mean if x.is_floating_point() else mean.round()).to(x.dtype)
 
 
 def subsets(modalities: Subset) -> list[Subset]:

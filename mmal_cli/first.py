@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Callable
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, A
         "device": device.type,
         "code": plugins.code(),
         "torch": torch.__version__,
-    }
+    } | ({"weights": content["weights"], "transformers": version("transformers")} if "weights" in content else {})
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from mmal_cli.core import files, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Cycle, Run, made
 from mmal_cli.core.seeds import Chance
-from mmal_cli.data import Split, load_split, subset_name, subsets
+from mmal_cli.data import Split, load_split, shrunk, subset_name, subsets
 from mmal_cli.device import device_name, peak_memory_mb
 from mmal_cli.first import first_model
 from mmal_cli.method import Method, load_method
@@ -83,11 +83,13 @@ def run_active_learning(
         return folder, False
     method = load_method(cell.qm, cell.settings.query_options)
     build(cell.dataset.modalities, cell.dataset.classes, cell.settings, 0.0, seed=0)  # wrong options end here, not later
-    train, test = (load_split(data, cell.dataset, split).to(device) for split in ("train", "test"))
+    splits = (load_split(data, cell.dataset, split) for split in ("train", "test"))
+    train, test = (shrunk(split, cell.settings.shrink).to(device) for split in splits)
     pool, validation = start(train, cell)
     with _logged(folder):
         cycles = _run_cycles(Bench(cell, command, method, train, test, validation, pool), folder, on_progress)
-    info = made(started, command, ("torch", "torchvision", "numpy")) | {"device": device_name(device)}
+    packages = ("torch", "torchvision", "numpy", *(("transformers",) if "weights" in cell.content else ()))
+    info = made(started, command, packages) | {"device": device_name(device)}
     run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
     run.write(folder / "run.yaml")
     return folder, True

@@ -1,6 +1,7 @@
 """The network of every run: an encoder and a projection for each modality, a fusion, a linear head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
 from mmal_cli.core.settings import Model as ModelSettings
 from mmal_cli.core.settings import Scale, Settings, for_name
+
+T = TypeVar("T")
 
 
 class Model(nn.Module):
@@ -95,11 +98,18 @@ class _Image(nn.Module):
         return ((x.float() / 255 - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
+class _Numbers(nn.Module):
+    """A vector or series (B, ...) -> float; int16 on disk stands for [-1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float() / torch.iinfo(torch.int16).max if x.dtype == torch.int16 else x.float()
+
+
 def _adapter(modality: Modality, normalise: Mapping[str, Scale]) -> nn.Module:
-    """Bytes on disk -> what an encoder of this kind reads."""
+    """Bytes on disk -> what an encoder of this kind reads; tokens stay as they are."""
     if modality.kind == "image":
         return _Image(modality.shape[0], for_name(normalise, modality.name, modality.kind, "normalise"))
-    return nn.Identity()
+    return nn.Identity() if modality.kind == "tokens" else _Numbers()
 
 
 def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
@@ -108,11 +118,21 @@ def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
     if modality.kind not in module.KINDS:
         reads = ", ".join(sorted(module.KINDS))
         raise UserError(f"encoder {name!r} reads {reads}; modality {modality.name!r} is of kind {modality.kind!r}")
-    return _built(module.Encoder, name, (modality.shape,), settings.encoder_options.get(plugins.label(name), {}))
+    options = settings.encoder_options.get(plugins.label(name), {})
+    encoder = _built(module.Encoder, name, (modality.shape,), options)
+    if modality.vocabulary and hasattr(module, "vocabulary"):
+        reads = _built(module.vocabulary, name, (), options)
+        if reads != modality.vocabulary:
+            raise UserError(
+                f"the tokens of {modality.name!r} are of vocabulary {modality.vocabulary}, encoder {name!r} reads {reads}; "
+                "prepare the dataset again with the tokenizer of that encoder, or choose another encoder: "
+                f"--set model.encoders.{modality.name}=wordbag"
+            )
+    return encoder
 
 
-def _built(make: type[nn.Module], name: str, args: tuple, options: Mapping) -> nn.Module:
-    """Makes a plugin's module; an option that it does not have is the user's mistake."""
+def _built(make: Callable[..., T], name: str, args: tuple, options: Mapping) -> T:
+    """Calls what a plugin has; an option that it does not take is the user's mistake."""
     try:
         return make(*args, **options)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from mmal_cli.core.manifest import Modality
 from mmal_cli.core.seeds import Chance
 from mmal_cli.core.settings import Settings
 from mmal_cli.data import Split, keep
 from mmal_cli.model import Model
 from mmal_cli.pool import Predictions, Subset
 
-PREDICT_BATCH = 1024  # fixed, so that results never depend on the memory of the hardware
+PREDICT_BATCH = 1024  # samples at once, where their inputs are at most PREDICT_NUMBERS: 1365 pairs of 64 px images
+PREDICT_NUMBERS = 2**25
 
 
 def dropout_masks(settings: Settings, dropout: float, chance: Chance) -> Tensor | None:
@@ -21,6 +23,12 @@ def dropout_masks(settings: Settings, dropout: float, chance: Chance) -> Tensor 
         return None
     shape = settings.model.mc_passes, settings.model.width
     return (torch.rand(shape, generator=chance("passes")) >= dropout).float() / (1 - dropout)
+
+
+def batch_size(modalities: Sequence[Modality]) -> int:
+    """Samples predicted at once: fewer where they are large, by the data alone, so that no result depends on the hardware."""
+    numbers = sum(math.prod(modality.shape) for modality in modalities)
+    return max(1, min(PREDICT_BATCH, PREDICT_NUMBERS // numbers))
 
 
 @torch.no_grad()
@@ -45,7 +53,7 @@ def predict(
     masks = None if masks is None else masks.to(split.labels.device)
     logits, embeddings, passes = [], [], []
     by_subset = {subset: ([], []) for subset in subsets}
-    for positions in index.split(PREDICT_BATCH):
+    for positions in index.split(batch_size(split.modalities)):
         batch = split.batch(positions)
         tokens = model.tokens(batch.inputs, batch.present)
         if {"logits", "embeddings", "passes"} & set(needs):

@@ -7,6 +7,7 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import entry_points, metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_constraints_are_plain_pins() -> None:
     )
 
 
-@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]])
+@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())])
 def test_every_dependency_has_a_pin_within_its_bounds(line: str) -> None:
     needed = Requirement(line)
     pin = pins().get(canonicalize_name(needed.name))

@@ -12,7 +12,7 @@ from mmal_cli.pool import Pool, checked, top
 
 @pytest.fixture
 def pool():
-    pool = Pool(10, validation=torch.tensor([8, 9]))
+    pool = Pool(10, barred=torch.tensor([8, 9]))
     pool.label(torch.tensor([4, 1]))
     return pool
 

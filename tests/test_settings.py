@@ -2,16 +2,21 @@
 
 import pytest
 
-from mmal_cli.core import manifest, plugins
+from mmal_cli.cell import Cell
+from mmal_cli.core import files, manifest, plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.settings import Settings, resolve
 
 
-def dataset(name: str, classes: int = 10) -> manifest.Dataset:
-    """A manifest of this name; settings look at nothing but the name and the classes."""
+def dataset(name: str, classes: int = 10, samples: int = 60_000, shapes=((3, 8, 8), (3, 8, 8))) -> manifest.Dataset:
+    """A manifest of this name; settings look at name, classes, modalities and the number of train samples."""
     raw = {
-        **{"id": "0" * 12, "recipe": {}, "class_names": [], "targets": [], "splits": {}, "counts": {}, "made": {}},
-        "modalities": [{"name": m, "kind": "image", "shape": [3, 8, 8], "dtype": "uint8"} for m in ("cifar10", "mnist")],
+        **{"id": "0" * 12, "recipe": {}, "class_names": [], "targets": [], "counts": {}, "made": {}},
+        "splits": {"train": {"samples": samples, "shards": []}},
+        "modalities": [
+            {"name": name, "kind": "image", "shape": shape, "dtype": "uint8"}
+            for name, shape in zip(("cifar10", "mnist"), shapes, strict=True)
+        ],
     }
     return manifest.Dataset(name=name, classes=classes, **raw)
 
@@ -39,6 +44,18 @@ def test_protocols_carry_the_papers_tables(name):
 def test_a_dataset_without_a_protocol_gets_budgets_by_its_classes():
     budgets = [resolve(dataset("own", classes=7), regime, "random")[0].budget for regime in ("low", "mid", "high")]
     assert [(b.start, b.query) for b in budgets] == [(35, 35), (175, 175), (700, 700)]
+
+
+def test_of_a_list_of_budgets_the_least_counts():
+    def budget(samples, *words):
+        found = resolve(dataset("own", 7, samples), "low", "random", ["quick"], [f"regimes.low.{word}" for word in words])[
+            0
+        ].budget
+        return found.start, found.validation, found.query
+
+    assert budget(60_000) == (140, 140, 70)
+    assert budget(90) == (18, 18, 9)
+    assert budget(90, "start=[3C, 30, 50%]", "validation=10%", "query=7") == (21, 9, 7)
 
 
 def test_later_layers_win_and_every_value_knows_its_source(tmp_path):
@@ -78,7 +95,7 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number():
         ("low", [], ["train.lr=fast"], r"--set train.lr=fast: train.lr: .*number.*found 'fast'"),
         ("low", ["quik"], [], r"unknown protocol 'quik'; did you mean 'quick'\?"),
         ("low", ["./none.yaml"], [], r"protocol file ./none.yaml not found"),
-        ("low", [], ["regimes.low.start=5D"], r"budget start is '5D', expected a number, or a multiple of the classes"),
+        ("low", [], ["regimes.low.start=5D"], r"budget start is '5D', expected a number, a multiple of the classes"),
         ("low", [], ["train.lr=nan"], r"--set train.lr=nan: train.lr: Input should be a finite number"),
         ("low", [], ["normalise.image.std=[0]"], r"normalise.image.std.0: Input should be greater than 0"),
         ("low", [], ["regimes.loww.start=5"], r"unknown regime 'loww'; did you mean 'low'\?"),
@@ -97,6 +114,49 @@ def test_mistakes_are_named(regime, overlays, assignments, message):
 def test_options_of_a_method_of_ones_own_go_by_its_name():
     settings, _ = resolve(dataset("own"), "low", "./mine.py", assignments=["query_options.mine.alpha=0.5"])
     assert settings.query_options == {"alpha": 0.5}
+
+
+MIXED = [("image", "photo", [3, 8, 8]), ("tokens", "words", [2, 8])]
+
+
+def test_a_run_keeps_only_the_encoders_that_its_modalities_use():
+    modalities = [manifest.Modality(kind=kind, name=name, shape=shape, dtype="uint8") for kind, name, shape in MIXED]
+    mixed = dataset("own").model_copy(update={"modalities": modalities})
+    sets = ["model.encoders.words=wordbag", "model.encoder_options.wordbag.dim=8", "model.encoder_options.mlp.hidden=8"]
+    settings, sources = resolve(mixed, "low", "random", ["quick"], sets)
+    assert settings.model.encoders == {"image": "convnet", "words": "wordbag"}
+    assert settings.model.encoder_options == {"wordbag": {"dim": 8}}
+    assert {key: value for key, value in sources.items() if "encoder" in key} == {
+        "model.encoders.image": "quick.yaml",
+        "model.encoders.words": "--set model.encoders.words=wordbag",
+        "model.encoder_options.wordbag.dim": "--set model.encoder_options.wordbag.dim=8",
+    }
+    with pytest.raises(UserError, match=r"unknown modality or kind in model.encoders 'serie'; did you mean 'series'\?"):
+        resolve(mixed, "low", "random", [], ["model.encoders.serie=mlp"])
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "overlays", "identity"),
+    [
+        ("share", 10, [], "d892ac870a40"),
+        ("share", 10, ["quick"], "10b1c29281ed"),
+        ("synergy", 100, ["quick"], "13615567ec38"),
+    ],
+)
+def test_settings_of_runs_made_before_there_were_other_kinds_than_images(name, classes, overlays, identity):
+    """Regime mid, query method grace, as 0.1 resolved them; whoever changes a default on purpose changes these."""
+    settings, _ = resolve(dataset(name, classes), "mid", "grace", overlays)
+    assert settings.model.encoders == {"image": "convnet" if overlays else "efficientnet"}
+    assert files.identity(Cell(dataset(name, classes), "grace", "mid", 0, settings).content["settings"]) == identity
+
+
+def test_inputs_are_shrunk_only_where_they_are_larger():
+    large = dataset("own", shapes=((3, 224, 224), (1, 32, 32)))
+    assert resolve(large, "low", "random", ["quick"])[0].shrink == {"image": 64}
+    assert resolve(large, "low", "random", ["quick"], ["shrink.image=224"])[0].shrink == {}
+    assert resolve(large, "low", "random")[0].shrink == {}
+    with pytest.raises(UserError, match="unknown modality or kind in shrink 'pictures'"):
+        resolve(large, "low", "random", [], ["shrink.pictures=64"])
 
 
 def test_a_part_of_the_normalisation_can_be_set():

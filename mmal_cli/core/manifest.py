@@ -27,12 +27,16 @@ class Strict(BaseModel):
 
 
 class Modality(Strict):
-    """One named input: `shape` is that of one sample, `dtype` that of the bytes on disk."""
+    """One named input: `shape` is that of one sample, `dtype` that of the bytes on disk.
+
+    Tokens have shape (2, L), row 0 the ids, row 1 the mask (1 real, 0 padding); `vocabulary` is the id of the tokenizer's.
+    """
 
     name: str = Field(pattern=NAME)
     kind: Literal["image", "vector", "series", "tokens"]
     shape: tuple[int, ...]
     dtype: str
+    vocabulary: str | None = None
 
 
 class Shard(Strict):

@@ -7,6 +7,7 @@ import yaml
 from pydantic import ConfigDict, Field
 
 from mmal_cli.core import files, manifest, plugins
+from mmal_cli.core.budgets import Amount, count
 from mmal_cli.core.errors import WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Dataset, Modality, Strict
 
@@ -23,7 +24,8 @@ class Finite(Strict):
 class Model(Finite):
     """The network. What the paper leaves open is marked ours in docs/protocol.md."""
 
-    encoders: dict[str, str] = {"image": "efficientnet"}  # modality name or kind -> encoder
+    # modality name or kind -> encoder
+    encoders: dict[str, str] = {"image": "efficientnet", "vector": "mlp", "series": "efficientnet1d", "tokens": "minilm"}
     encoder_options: dict[str, dict[str, Any]] = {}  # encoder -> its keyword arguments
     width: int = Field(256, ge=1)  # D
     projection_dropout: float = Field(0.0, ge=0, lt=1)
@@ -64,11 +66,11 @@ class Scale(Finite):
 
 
 class Regime(Strict):
-    """Budgets as numbers or as multiples of the number of classes ("5C"), and what the regime changes in training."""
+    """Budgets (`budgets.py` has their forms), and what the regime changes in training."""
 
-    start: int | str | None = None
-    validation: int | str | None = None
-    query: int | str | None = None
+    start: Amount | None = None
+    validation: Amount | None = None
+    query: Amount | None = None
     cycles: int = Field(10, ge=1)
     train: dict[str, Any] = {}
 
@@ -79,6 +81,7 @@ class Protocol(Strict):
     model: Model = Model()
     train: Train = Train()
     normalise: dict[str, dict[str, Any]] = {"image": {"mean": [0.5], "std": [0.5]}}  # modality name or kind -> Scale
+    shrink: dict[str, Annotated[int, Field(ge=1)]] = {}  # modality name or kind -> longest side or series that is read
     start_set: Literal["balanced", "random"] = "balanced"
     validation_set: Literal["balanced", "random"] = "balanced"
     query_options: dict[str, dict[str, Any]] = {}  # query method -> its keyword arguments
@@ -100,6 +103,7 @@ class Settings(Strict):
     model: Model
     train: Train
     normalise: dict[str, Scale]
+    shrink: dict[str, int] = {}
     start_set: Literal["balanced", "random"]
     validation_set: Literal["balanced", "random"]
     query_options: dict[str, Any]
@@ -117,7 +121,8 @@ def resolve(
     """The settings of a run and, for every dotted key, the file or option that it comes from.
 
     Args:
-        dataset: its name picks the protocol (`default` if it has none), its classes turn "5C" into a number.
+        dataset: its name picks the protocol (`default` if it has none), its classes turn "5C" into a number, its modalities
+            keep the encoders that they use.
         overlays: names in protocols/ or paths, later ones win.
         assignments: `key=value`, later ones win.
         moddrop: True or False overrides; None leaves the protocol's value.
@@ -144,9 +149,11 @@ def resolve(
         flat |= {"budget": chosen, "query_options": layer.get("query_options", {}).get(plugins.label(qm), {})}
         _merge(merged, flat, source, sources)
         _merge(merged, {"train": training}, f"{source} ({regime})", sources)
-    merged["budget"] = {"cycles": 10} | {key: _count(key, value, dataset.classes) for key, value in merged["budget"].items()}
+    merged["budget"] = {"cycles": 10} | {key: count(key, value, dataset) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
     _check_names(settings, layers, dataset, plugins.label(qm))
+    shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
+    settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
 
 
@@ -155,6 +162,20 @@ def for_name(table: Mapping[str, Any], name: str, kind: str, key: str) -> Any:
     if name in table or kind in table:
         return table.get(name, table.get(kind))
     raise UserError(f"{key} has nothing for modality {name!r} of kind {kind!r}; give it: --set {key}.{kind}=...")
+
+
+def _in_use(model: Model, modalities: Sequence[Modality]) -> Model:
+    """Without the encoders, and their options, that no modality uses: a run does not change by what another dataset needs."""
+    keys = {m.name if m.name in model.encoders else m.kind for m in modalities}
+    encoders = {key: name for key, name in model.encoders.items() if key in keys}
+    names = {plugins.label(name) for name in encoders.values()}
+    options = {name: given for name, given in model.encoder_options.items() if name in names}
+    return model.model_copy(update={"encoders": encoders, "encoder_options": options})
+
+
+def _longer(modality: Modality, key: str, most: int) -> bool:
+    """Whether a modality of this name or kind has a side or a length above `most`."""
+    return key in (modality.name, modality.kind) and max(modality.shape[1:], default=0) > most
 
 
 def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, Any]]], dataset: Dataset, qm: str) -> None:
@@ -166,6 +187,7 @@ def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, An
     for what, names, known in (
         ("modality or kind in model.encoders", settings.model.encoders, modalities),
         ("modality or kind in normalise", settings.normalise, modalities),
+        ("modality or kind in shrink", settings.shrink, modalities),
         ("encoder in model.encoder_options", settings.model.encoder_options, encoders),
         ("query method in query_options", asked, methods),
     ):
@@ -206,13 +228,3 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], source: str, sources:
         else:
             into[key] = value
             sources[f"{prefix}{key}"] = source
-
-
-def _count(key: str, value: Any, classes: int) -> Any:
-    """A budget as a number; "5C" is five for each class."""
-    if not isinstance(value, str):
-        return value
-    factor = value.removesuffix("C")
-    if not factor.isdigit():
-        raise UserError(f"budget {key} is {value!r}, expected a number, or a multiple of the classes such as 5C")
-    return int(factor) * (classes if value.endswith("C") else 1)
