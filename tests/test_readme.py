@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.M | re.S)
 
 
@@ -59,10 +59,11 @@ def test_every_target_exists():
     assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in targets)
 
 
-def test_every_file_that_it_links_to_exists():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
-    assert len(links) > 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_every_file_that_a_page_links_to_exists():
+    links = [(page, link) for page in DOCS for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))]
+    inside = [(page, link.split("#")[0]) for page, link in links if not link.startswith("http")]
+    assert len(inside) > 5
+    assert [(page.name, link) for page, link in inside if not (page.parent / link).exists()] == []
 
 
 def test_nothing_is_left_to_be_filled_in():

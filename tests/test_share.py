@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import pickle
 import re
 import struct
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import real
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,18 +210,9 @@ def test_a_failed_download_is_one_message():
     assert error.value.code == BAD_DATA
 
 
-def real_source() -> Path | None:
-    """The folder with the real files, from MMAL_SHARE_SOURCE or beside the checkout."""
-    named = os.environ.get("MMAL_SHARE_SOURCE")
-    source = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-    return source if (source / "cifar-10-batches-py").is_dir() and (source / "MNIST" / "raw").is_dir() else None
-
-
-@pytest.mark.skipif(
-    real_source() is None, reason="no folder with cifar-10-batches-py/ and MNIST/raw/; name it in MMAL_SHARE_SOURCE"
-)
+@real.needs("cifar-10-batches-py", "MNIST/raw")
 def test_the_real_files_make_50000_and_10000_pairs(mmal, tmp_path):
-    done = mmal("prepare-share", real_source(), "--out", tmp_path / "share")
+    done = mmal("prepare-share", real.ROOT, "--out", tmp_path / "share")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'share'}\n"
     dataset = Dataset.read(tmp_path / "share" / "dataset.yaml")
@@ -239,5 +230,5 @@ def test_the_real_files_make_50000_and_10000_pairs(mmal, tmp_path):
     assert test.inputs["mnist"].shape == (10_000, 1, 32, 32)
     ink = test.inputs["mnist"].mean((1, 2, 3))
     assert ink[test.label == 1].mean() < 0.5 * ink[test.label == 0].mean()  # ones are thin: the label is the digit's
-    again = mmal("prepare-share", real_source(), "--out", tmp_path / "share")
+    again = mmal("prepare-share", real.ROOT, "--out", tmp_path / "share")
     assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, f"already done: {tmp_path / 'share'}\n")

@@ -36,7 +36,8 @@ def read(folder: Path) -> Dataset:
 def _maker(folder: Path) -> str:
     """The command that would make this dataset folder."""
     name = folder.name
-    real = {"share": "mmal prepare-share SOURCE", "food101": "mmal prepare-food101 SOURCE"}
+    real = {name: f"mmal prepare-{name} SOURCE" for name in ("share", "food101")}
+    real["mimic"] = "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"
     if name not in real:
         name = name if name in plugins.names(SETTINGS, ".yaml") else "synergy"
     command = real.get(name, f"mmal gen-quint --setting {name}")

@@ -46,6 +46,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def write_private(path: Path, text: str) -> None:
+    """Writes a text file whole that nobody but its owner may read (mode 0600), from its first byte on."""
+    with atomic(path) as part, os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
 def read_yaml(path: Path, helps: str = "", code: int = BAD_DATA) -> Any:
     """Reads a YAML file; `helps` is the command that would make it, `code` the exit code where it cannot be read."""
     try:

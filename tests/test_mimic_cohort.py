@@ -1,0 +1,260 @@
+"""The cohort: windows, first values, labels and filters, beside a reading of the same rows one by one; splits; percentiles."""
+
+import csv
+import gzip
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real
+from fake_mimic import COLUMNS, heartbeat, source, write_record, write_table
+
+from data_recipes.mimic import cohort, ecg, labs, recipe, tables
+from data_recipes.mimic.items import ITEMS
+from data_recipes.workers import processes
+from mmal_cli.core.errors import BAD_DATA, UserError
+
+REAL = real.ROOT / "mimic-iv-linked-demo"
+HOURS_24 = timedelta(hours=24)
+
+
+def gather(iv: Path, records: Path) -> cohort.Cohort:
+    with processes(1) as in_order:
+        return cohort.gather(iv, records, in_order)
+
+
+def moment(text: str) -> datetime:
+    return datetime.strptime(text, tables.TIME)
+
+
+def one_by_one(rows: dict[str, list[dict]], root: Path) -> tuple[dict, Counter]:
+    """(subject, hadm) -> label, study, values by item; and why admissions were dropped. No table library, no cleverness."""
+    died = {str(r["subject_id"]): r.get("dod") for r in rows["patients"]}
+    found, dropped, of_subject = {}, Counter(), defaultdict(list)
+    for lab in rows["labevents"]:
+        of_subject[str(lab["subject_id"])].append(lab)
+    for r in rows["admissions"]:
+        subject, admit, dod = str(r["subject_id"]), moment(r["admittime"]), died[str(r["subject_id"])]
+        days = (date.fromisoformat(dod) - admit.date()).days if dod else None
+        if days is not None and days < 0:
+            dropped["death before admission"] += 1
+            continue
+        values: dict[int, tuple] = {}
+        for lab in of_subject[subject]:
+            item = int(lab["itemid"])
+            if item in ITEMS and lab["valuenum"] and abs(moment(lab["charttime"]) - admit) <= HOURS_24:
+                values[item] = min(values.get(item, (datetime.max, 0)), (moment(lab["charttime"]), float(lab["valuenum"])))
+        if not values:
+            dropped["no laboratory value in the window"] += 1
+            continue
+        near = [e for e in rows["record_list"] if str(e["subject_id"]) == subject]
+        near = [(moment(e["ecg_time"]), int(e["study_id"]), e["path"]) for e in near]
+        near = sorted(e for e in near if abs(e[0] - admit) <= HOURS_24)
+        whys = [why_not(root / path) for _, _, path in near]
+        if None not in whys:
+            dropped[f"ECG {whys[0]}" if whys else "no ECG in the window"] += 1
+            continue
+        label = int(days is not None and days <= 365)
+        found[int(subject), int(r["hadm_id"])] = label, near[whys.index(None)][1], {k: v for k, (_, v) in values.items()}
+    return found, dropped
+
+
+def why_not(path: Path) -> str | None:
+    try:
+        ecg.usable(path)
+    except ecg.BadRecord as error:
+        return str(error)
+    return None
+
+
+def assert_as_one_by_one(found: cohort.Cohort, rows: dict[str, list[dict]], root: Path) -> None:
+    expected, dropped = one_by_one(rows, root)
+    assert {step["step"]: step["dropped"] for step in found.steps if step["dropped"]} == dict(dropped)
+    names = list(zip(found.table["subject_id"], found.table["hadm_id"], strict=True))
+    assert sorted(expected) == sorted(names)
+    for name, study, label, values in zip(names, found.table["study_id"], found.label, found.labs, strict=True):
+        measured = {item: value for item, value in zip(ITEMS, values.tolist(), strict=True) if not np.isnan(value)}
+        assert (label, study) == expected[name][:2]
+        assert measured == {item: np.float32(value) for item, value in expected[name][2].items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_made_up_files_are_read_as_one_by_one(tmp_path, seed):
+    rows = source(tmp_path, patients=60, seed=seed)
+    found = gather(tmp_path / "iv", tmp_path / "ecg")
+    assert_as_one_by_one(found, rows, tmp_path / "ecg")
+    assert {step["step"] for step in found.steps if step["dropped"]} >= {
+        "death before admission", "no laboratory value in the window", "no ECG in the window", f"ECG {ecg.NAN}"
+    }  # fmt: skip
+    assert 0 < found.label.mean() < 1
+    assert found.passed_over[ecg.EMPTY] > 0
+
+
+@real.needs("mimic-iv-linked-demo")
+def test_the_real_demo_is_read_as_one_by_one():
+    rows = {}
+    for name in COLUMNS:
+        path = REAL / "ecg" / "record_list.csv" if name == "record_list" else REAL / "hosp" / f"{name}.csv.gz"
+        with path.open(newline="") if path.suffix == ".csv" else gzip.open(path, "rt", newline="") as file:
+            rows[name] = list(csv.DictReader(file))
+    keys = {r["subject_id"] for r in rows["admissions"]}
+    rows["labevents"] = [r for r in rows["labevents"] if r["subject_id"] in keys and int(r["itemid"]) in ITEMS]
+    found = gather(REAL, REAL / "ecg")
+    assert_as_one_by_one(found, rows, REAL / "ecg")
+    assert [step["admissions"] for step in found.steps] == [275, 275, 275, 268, 118, 118, 118, 118, 117]
+    assert tables.unknown_items(REAL / "hosp") == []
+
+
+def tables_of(folder: Path, **rows: list[dict]) -> cohort.Cohort:
+    """Gathers from tables given row by row; each study has a good record unless its path is there already."""
+    for name, columns in COLUMNS.items():
+        place = folder / ("ecg" if name == "record_list" else "iv/hosp") / f"{name}.csv"
+        write_table(place, rows.get(name, []), columns)
+    for record in rows["record_list"]:
+        if not (folder / "ecg" / f"{record['path']}.hea").exists():
+            write_record(folder / "ecg" / record["path"], heartbeat(1))
+    return gather(folder / "iv", folder / "ecg")
+
+
+def admission(subject: int = 1, hadm: int = 5, when: str = "2150-01-01 10:00:00", dod: str = "", **labs: object) -> dict:
+    """A patient with one admission, a value and an ECG at its hour, but for what is said otherwise."""
+    return {
+        "admissions": [{"subject_id": subject, "hadm_id": hadm, "admittime": when}],
+        "patients": [{"subject_id": subject, "dod": dod}],
+        "labevents": [{"subject_id": subject, "itemid": 50912, "charttime": when, "valuenum": 1.5} | labs],
+        "record_list": [{"subject_id": subject, "study_id": 9, "ecg_time": when, "path": "files/9"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("dod", "label"), [("2151-01-01", 1), ("2151-01-02", 0), ("2150-01-01", 1), ("", 0), ("2149-12-31", None)]
+)
+def test_the_label_is_death_within_365_days_of_the_day_of_admission(tmp_path, dod, label):
+    if label is None:
+        with pytest.raises(UserError, match="no admission is left of 1: dropped 1 death before admission") as caught:
+            tables_of(tmp_path, **admission(dod=dod))
+        assert caught.value.code == BAD_DATA
+    else:
+        assert tables_of(tmp_path, **admission(dod=dod)).label.tolist() == [label]
+
+
+def test_a_time_of_death_before_admission_counts_as_well(tmp_path):
+    rows = admission(dod="2150-03-01")
+    rows["admissions"][0]["deathtime"] = "2149-12-30 12:00:00"
+    with pytest.raises(UserError, match="dropped 1 death before admission"):
+        tables_of(tmp_path, **rows)
+
+
+@pytest.mark.parametrize(
+    ("charttime", "inside"),
+    [
+        ("2149-12-31 10:00:00", True),
+        ("2149-12-31 09:59:59", False),
+        ("2150-01-02 10:00:00", True),
+        ("2150-01-02 10:00:01", False),
+        ("", False),
+        ("soon", False),
+    ],
+)
+def test_windows_are_24_hours_and_their_ends_are_inside(tmp_path, charttime, inside):
+    rows = admission(charttime=charttime)
+    if inside:
+        assert np.isfinite(tables_of(tmp_path, **rows).labs).sum() == 1
+    else:
+        with pytest.raises(UserError, match="dropped 1 no laboratory value in the window"):
+            tables_of(tmp_path, **rows)
+
+
+def test_the_first_value_counts_and_of_one_moment_the_smallest(tmp_path):
+    rows = admission()
+    early, late = "2150-01-01 08:00:00", "2150-01-01 09:00:00"
+    given = [
+        (late, 50912, 9),
+        (early, 50912, 3),
+        (early, 50912, 2),
+        (early, 50912, "inf"),
+        (late, 50971, 4),
+        (early, 50971, ""),
+    ]
+    rows["labevents"] = [{"subject_id": 1, "itemid": i, "charttime": t, "valuenum": v} for t, i, v in given]
+    (values,) = tables_of(tmp_path, **rows).labs
+    assert {item: v for item, v in zip(ITEMS, values.tolist(), strict=True) if v == v} == {50912: 2.0, 50971: 4.0}
+
+
+def test_the_first_usable_ecg_is_taken_and_the_others_counted(tmp_path):
+    rows = admission()
+    times = {3: "2150-01-01 09:00:00", 4: "2150-01-01 08:00:00", 5: "2150-01-01 11:00:00", 6: "2149-12-31 09:00:00"}
+    rows["record_list"] = [{"subject_id": 1, "study_id": s, "ecg_time": t, "path": f"files/{s}"} for s, t in times.items()]
+    write_record(tmp_path / "ecg/files/4", np.zeros((12, 5000), np.int16))
+    found = tables_of(tmp_path, **rows)
+    assert found.table["study_id"].to_list() == [3]
+    assert found.passed_over == {ecg.EMPTY: 1}
+
+
+def test_rows_of_no_use_are_dropped_and_counted(tmp_path):
+    rows = admission()
+    rows["admissions"] += [
+        {"subject_id": 1, "hadm_id": 6, "admittime": "yesterday"},
+        {"subject_id": 2, "hadm_id": 7, "admittime": "2150-01-01 10:00:00"},
+        {"subject_id": 1, "hadm_id": 5, "admittime": "2150-01-01 10:00:00"},
+        {"subject_id": "", "hadm_id": 8, "admittime": "2150-01-01 10:00:00"},
+        {"subject_id": 3, "hadm_id": 9, "admittime": "2150-01-01 10:00:00"},
+    ]
+    rows["patients"].append({"subject_id": 3, "dod": "unknown"})
+    found = tables_of(tmp_path, **rows)
+    assert (len(found.label), found.steps[1]["dropped"]) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda f: (f / "iv/hosp/labevents.csv").unlink(),
+            r"labevents.csv\[.gz\] not found in MIMIC_IV/hosp; expected charttime",
+        ),
+        (lambda f: (f / "ecg/record_list.csv").unlink(), r"record_list.csv\[.gz\] not found in MIMIC_IV_ECG"),
+        (
+            lambda f: (f / "iv/hosp/patients.csv").write_text("subject_id,gender\n10000032,F\n"),
+            "patients.csv in MIMIC_IV/hosp lacks dod",
+        ),
+        (lambda f: (f / "iv/hosp/patients.csv").write_text(""), "patients.csv is not a table that can be read"),
+        (lambda f: (f / "iv/hosp/patients.csv").write_text('subject_id,dod\n"10000032'), "patients.csv is not a table"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_without_its_rows(tmp_path, harm, message):
+    tables_of(tmp_path, **admission())
+    harm(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        gather(tmp_path / "iv", tmp_path / "ecg")
+    assert caught.value.code == BAD_DATA
+    assert "10000032" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_percentiles_are_fitted_on_some_rows_and_right_continuous():
+    values = np.array([[1, np.nan], [2, np.nan], [2, np.nan], [4, np.nan], [0, 5], [3, np.nan], [9, np.nan]], np.float32)
+    fit_on = np.array([1, 1, 1, 1, 0, 0, 0], bool)
+    found = labs.percentiles(values, fit_on, indicators=True)
+    assert found[:, 0].tolist() == [0.25, 0.75, 0.75, 1, 0, 0.75, 1]
+    assert found[:, 1].tolist() == [0.5] * 7
+    assert found[:, 2:].tolist() == np.isfinite(values).astype(float).tolist()
+    assert labs.percentiles(values, fit_on, indicators=False).shape == (7, 2)
+
+
+def test_no_patient_is_in_both_splits_and_nobody_tested_on_is_fitted_on(tmp_path):
+    source(tmp_path, patients=60)
+    found = gather(tmp_path / "iv", tmp_path / "ecg")
+    few, many = (recipe.Mimic(found, tmp_path / "ecg", asked, False, 5, seed=0) for asked in (10, 30_000))
+    subjects = found.table["subject_id"].to_numpy()
+    for mimic, tested in ((few, 10), (many, len(set(subjects)) // 4)):
+        inside = {split: set(subjects[rows]) for split, rows in mimic.splits.items()}
+        assert len(inside["test"]) == tested
+        assert not inside["train"] & inside["test"]
+        assert sorted(np.concatenate(list(mimic.splits.values()))) == list(range(len(subjects)))
+        assert len(set(zip(subjects, mimic.groups, strict=True))) == len(set(subjects)) == len(set(mimic.groups))
+        train = mimic.splits["train"]
+        assert np.array_equal(mimic.labs, labs.percentiles(found.labs, np.isin(np.arange(len(subjects)), train), False))
+    assert sorted(Counter(few.groups).values()) == sorted(Counter(subjects).values())
+    assert few.splits["test"].tolist() != recipe.Mimic(found, tmp_path, 10, False, 5, seed=1).splits["test"].tolist()
