@@ -233,6 +233,20 @@ def test_what_is_wrong_with_a_table_is_said_without_its_rows(tmp_path, harm, mes
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["admissions", "labevents", "patients"])
+@pytest.mark.parametrize("harm", [lambda x: x[: len(x) // 2], lambda x: x[:200] + bytes([x[200] ^ 255]) + x[201:]])
+def test_a_packed_table_that_is_cut_or_damaged_is_one_message(tmp_path, name, harm):
+    source(tmp_path, patients=60)
+    path = tmp_path / "iv/hosp" / f"{name}.csv.gz"
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(
+        UserError, match=rf"{name}.csv is not a table that can be read \(OSError\); unpack or fetch it anew"
+    ) as caught:
+        gather(tmp_path / "iv", tmp_path / "ecg")
+    assert caught.value.code == BAD_DATA
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_percentiles_are_fitted_on_some_rows_and_right_continuous():
     values = np.array([[1, np.nan], [2, np.nan], [2, np.nan], [4, np.nan], [0, 5], [3, np.nan], [9, np.nan]], np.float32)
     fit_on = np.array([1, 1, 1, 1, 0, 0, 0], bool)

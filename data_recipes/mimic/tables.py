@@ -51,7 +51,7 @@ def scan(folder: Path, name: str, columns: Mapping[str, str], what: str) -> pl.L
     try:
         table = pl.scan_csv(found[0], infer_schema=False)
         there = table.collect_schema().names()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(name, error) from None
     if lacks := [column for column in columns if column not in there]:
         raise UserError(f"{name}.csv in {what} lacks {', '.join(lacks)}; it has {', '.join(there)}", BAD_DATA)
@@ -67,7 +67,7 @@ def collect(table: pl.LazyFrame, name: str) -> pl.DataFrame:
     """A small table in memory."""
     try:
         return table.collect()
-    except polars().exceptions.PolarsError as error:
+    except (polars().exceptions.PolarsError, OSError) as error:
         raise unreadable(name, error) from None
 
 
@@ -114,7 +114,7 @@ def first_labs(
         for batch in found.collect_batches(maintain_order=False):
             first.add(*(batch[name].to_numpy() for name in ("cell", "after", "value")))
             on_batch(seen := seen + len(batch))
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable("labevents", error) from None
     return first.value.reshape(len(admissions), len(ITEMS))
 
