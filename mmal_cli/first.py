@@ -17,6 +17,7 @@ from mmal_cli.model import build
 from mmal_cli.train import Fitted
 
 log = logging.getLogger("mmal")
+FOLDER = ".first-models"  # in that of a regime
 DIGEST = sha256().digest_size  # bytes before the payload, its sha256
 
 
@@ -27,7 +28,7 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     made anew.
     """
     device = train.labels.device
-    path = folder / f"{files.identity(_depends_on(cell, dropout, device))}.pt"
+    path = folder / name(cell, dropout, device.type)
     state = _read(path, device)
     if state is None:
         fitted = fit()
@@ -43,7 +44,12 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     return Fitted(model.eval(), state["best_epoch"], state["validation"])
 
 
-def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, Any]:
+def name(cell: Cell, dropout: float, device: str) -> str:
+    """The model's file; cells that share a model have the same. `device` is a type: cpu, cuda."""
+    return f"{files.identity(_depends_on(cell, dropout, device))}.pt"
+
+
+def _depends_on(cell: Cell, dropout: float, device: str) -> dict[str, Any]:
     """All that the model depends on, the code that trains among it."""
     content = cell.content
     settings, budget = content["settings"], content["settings"]["budget"]
@@ -54,7 +60,7 @@ def _depends_on(cell: Cell, dropout: float, device: torch.device) -> dict[str, A
         "budget": {key: budget[key] for key in ("start", "validation")},
         "own_files": {role: digest for role, digest in content["own_files"].items() if role != "qm"},
         "dropout": dropout,
-        "device": device.type,
+        "device": device,
         "code": plugins.code(),
         "torch": torch.__version__,
     } | ({"weights": content["weights"], "transformers": version("transformers")} if "weights" in content else {})

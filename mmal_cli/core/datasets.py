@@ -1,6 +1,7 @@
 """Dataset folders: which one is meant, and what its manifest says."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmal_cli.core import plugins
@@ -23,19 +24,36 @@ def choose(data: Path | None, root: Path = Path("data")) -> Path:
     return found[0]
 
 
-def read(folder: Path) -> Dataset:
-    """The manifest of a dataset folder; without one the folder is missing or not complete."""
+def read(folder: Path, name: str = "") -> Dataset:
+    """The manifest of a dataset folder; without one the folder is missing or not complete.
+
+    `name` is the dataset's, where the folder may be called otherwise: for the command that would make it.
+    """
     if folder.is_file():
         helps = f"; its folder: {folder.parent}" if folder.name == MANIFEST else ""
         raise UserError(f"{folder} is a file, expected a dataset's folder{helps}")
     if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.glob("*.h5")):
         raise UserError(f"{folder} is not complete: it has shards and no {MANIFEST}; give its command again", BAD_DATA)
-    return Dataset.read(folder / MANIFEST, helps=_maker(folder))
+    return Dataset.read(folder / MANIFEST, helps=_maker(folder, name or folder.name))
 
 
-def _maker(folder: Path) -> str:
+def read_all(folders: Mapping[str, Path]) -> dict[str, Dataset]:
+    """The manifests of several datasets by their names; what is wrong with any of them is one error, a line for each."""
+    found, wrong = {}, []
+    for name, folder in folders.items():
+        try:
+            found[name] = read(folder, name)
+            if found[name].name != name:
+                wrong.append(f"{folder} holds dataset {found[name].name!r}, expected {name!r}")
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UserError("\n       ".join(wrong), BAD_DATA)
+    return found
+
+
+def _maker(folder: Path, name: str) -> str:
     """The command that would make this dataset folder."""
-    name = folder.name
     real = {name: f"mmal prepare-{name} SOURCE" for name in ("share", "food101")}
     real["mimic"] = "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"
     if name not in real:

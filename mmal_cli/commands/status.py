@@ -1,0 +1,118 @@
+"""`mmal status`: which cells are done, running, failed and to do, from their folders alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmal_cli import show
+
+if TYPE_CHECKING:
+    from mmal_cli.core.grid import Grid
+    from mmal_cli.core.running import Found
+    from mmal_cli.sweep import Row
+
+STAGE = 2.3
+EVERY = 2.0  # seconds between two looks
+
+
+def status(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs, or of some of them.")] = Path("runs"),
+    grid: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Show the cells of this grid, those not begun too.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--once", help="On a terminal: refresh until Ctrl-C.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print every cell as JSON, no table.")] = False,
+) -> None:
+    """Show which runs are done, running, failed, part done and to do, on any engine."""
+    import sys
+
+    from mmal_cli.core import grid as grids
+    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.sweep import in_folder
+
+    wanted = None if grid is None else grids.load(grid)
+    if wanted is None and not runs.is_dir():
+        raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
+    if json:
+        _print_json(in_folder(runs, wanted))
+    elif watch and sys.stdout.isatty():
+        _watch(runs, wanted)
+    else:
+        _print(runs, in_folder(runs, wanted))
+
+
+def _watch(runs: Path, wanted: Grid | None) -> None:
+    """The table, made anew every few seconds; Ctrl-C is how one leaves it."""
+    import io
+    import time
+    from contextlib import redirect_stdout, suppress
+
+    from rich.live import Live
+    from rich.text import Text
+
+    from mmal_cli.sweep import in_folder
+
+    def page() -> Text:
+        text = io.StringIO()
+        with redirect_stdout(text):
+            _print(runs, in_folder(runs, wanted))
+        return Text(text.getvalue().rstrip(), no_wrap=True, overflow="crop")
+
+    with suppress(KeyboardInterrupt), Live(page(), auto_refresh=False, redirect_stdout=False) as live:
+        while True:
+            time.sleep(EVERY)
+            live.update(page(), refresh=True)
+
+
+def _print(runs: Path, cells: Mapping[Path, Found]) -> None:
+    from mmal_cli.sweep import rows
+
+    if not cells:
+        show.note(f"no run under {runs}")
+        return
+    lines = [
+        [
+            row.dataset,
+            row.regime,
+            row.method,
+            *(str(row.count(state) or "-") for state in ("done", "running", "part", "failed", "todo")),
+            _now(row),
+        ]
+        for row in rows(cells)
+    ]
+    totals = {state: sum(found.state == state for found in cells.values()) for state in ("done", "running", "failed")}
+    foot = f"{len(cells)} cells: " + ", ".join(f"{count} {state}" for state, count in totals.items())
+    columns = ("dataset", "regime", "method", "done", "running", "part done", "failed", "to do", "now")
+    show.table("", columns, lines, foot, left=3)
+    for folder, found in cells.items():
+        if found.state == "failed":
+            show.result(f"failed: {folder}\n  {found.error}")
+
+
+def _now(row: Row) -> str:
+    """`cycle 2 of 4, 3 min 5 s left`, of a row's running cells that which is left the longest."""
+    at_work = [found.running for found in row.cells.values() if found.state == "running" and found.running]
+    if not at_work:
+        return ""
+    slowest = max(at_work, key=lambda one: one.seconds_left() or 0)
+    left = slowest.seconds_left()
+    said = f"cycle {slowest.cycle + 1} of {slowest.cycles}"
+    return said if left is None else f"{said}, {show.duration(left)} left"
+
+
+def _print_json(cells: Mapping[Path, Found]) -> None:
+    from json import dumps
+
+    content = []
+    for folder, found in cells.items():
+        one = {"folder": str(folder), "state": found.state, "cycles_done": found.cycles}
+        if found.running:
+            left = found.running.seconds_left()
+            one |= found.running.model_dump(mode="json", exclude={"token", "before"})
+            one["seconds_left"] = None if left is None else round(left, 1)
+        content.append(one | ({"error": found.error} if found.error else {}))
+    show.result(dumps(content, indent=2))

@@ -1,0 +1,156 @@
+"""`mmal sweep`: all cells of a grid, on an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mmal_cli import show
+
+if TYPE_CHECKING:
+    from mmal_cli.core.grid import Grid
+    from mmal_cli.engines import Event, Outcome
+    from mmal_cli.sweep import Cost, Seen
+
+STAGE = 2.2
+FAILED = 4  # the exit code of a sweep that ended with failed cells
+
+
+def sweep(
+    grid: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Grid (mmal ls grids), or your own YAML file.")],
+    engine: Annotated[str, typer.Option(metavar="NAME", help="What runs the cells: local, or a file in engines/.")] = "local",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done, what is left and its cost; stop.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Cells at once; default: one a GPU, or a core.", show_default=False),
+    ] = None,
+    gpu: Annotated[str, typer.Option(metavar="auto|none|N,...", help="All GPUs, the CPU, or these.")] = "auto",
+    scale: Annotated[Literal["paper", "quick"], typer.Option(help="quick: small and fast, as --with quick.")] = "paper",
+    data_root: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the datasets lie.")] = Path("data"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
+    progress: show.Progress = "auto",
+) -> None:
+    """Run all cells of a grid: datasets x regimes x query methods x modality dropout x seeds.
+
+    What is done is not run again, whoever made it; what is begun goes on.
+    A failed cell never stops the others and keeps its traceback in error.txt;
+    the same sweep tries it again. Exit 4: it ended with failed cells.
+    """
+    from mmal_cli import engines
+    from mmal_cli import sweep as cells
+    from mmal_cli.core import plugins
+
+    wanted = _grid(grid, scale)
+    runner = plugins.load("engines", engine, "engine", must_have="run")
+    options = engines.Options(jobs, gpu)
+    devices = runner.devices(options)
+    works = cells.expand(wanted, data_root, out, devices[0].partition(":")[0])
+    seen = [cells.see(work) for work in works]
+    refused = [engines.Outcome(one.work.folder, "failed", one.refused) for one in seen if one.refused]
+    if dry_run:
+        _print_rows(seen)
+        _print_cost(seen, len(devices))
+        for outcome in refused:
+            show.result(f"cannot be run: {outcome.error}")
+        return
+    todo = [one.work for one in seen if one.open]
+    outcomes = refused + (_run(runner, todo, options, Path(grid).stem, progress) if todo else [])
+    _print_summary(seen, outcomes, {work.folder: work.again for work in works})
+    show.result(out)
+    if any(outcome.result == "failed" for outcome in outcomes):
+        raise typer.Exit(FAILED)
+
+
+def _grid(name: str, scale: str) -> Grid:
+    """The grid, with the overlay quick put last if asked."""
+    from mmal_cli.core import grid
+
+    found = grid.load(name)
+    if scale == "paper" or "quick" in found.overlays:
+        return found
+    return found.model_copy(update={"overlays": [*found.overlays, "quick"]})
+
+
+def _run(runner, todo: Sequence, options, name: str, progress: str) -> list[Outcome]:
+    """Lets the engine run, with a bar over the cycles of all cells, counted in their folders."""
+    from mmal_cli.core.running import cycles_in
+
+    at_work, before = {}, {work.folder: cycles_in(work.folder) for work in todo}
+    total, ended = sum(work.cycles - before[work.folder] for work in todo), 0
+
+    with show.progress(f"sweep {name}", "cycles", progress) as bar:
+
+        def on_event(event: Event) -> None:
+            nonlocal ended
+            if event.kind == "started":
+                at_work[event.work.folder] = event.work
+            elif event.kind == "ended":
+                at_work.pop(event.work.folder, None)
+                ended += event.work.cycles - before[event.work.folder]
+                if event.outcome.result == "failed":
+                    show.note(f"failed: {event.outcome.folder}: {event.outcome.error}")
+            bar(ended + sum(cycles_in(folder) - before[folder] for folder in at_work), total)
+
+        bar(0, total)
+        return runner.run(todo, options, on_event)
+
+
+def _print_rows(seen: Sequence[Seen]) -> None:
+    from mmal_cli.sweep import rows
+
+    columns = ("dataset", "regime", "method", "cells", "done", "running", "part done", "failed", "to do")
+    lines = []
+    for row in rows({one.work.folder: one.found for one in seen}):
+        counts = [row.count(state) for state in ("done", "running", "part", "failed", "todo")]
+        lines.append([row.dataset, row.regime, row.method, str(len(row.cells)), *(str(n or "-") for n in counts)])
+    show.table("", columns, lines, left=3)
+
+
+def _print_cost(seen: Sequence[Seen], jobs: int) -> None:
+    from mmal_cli.sweep import cost
+
+    left = cost(seen)
+    open_cells = sum(one.open for one in seen)
+    shared = sum(one.work.cycles - one.found.cycles for one in seen if one.open) - left.trainings
+    show.result(f"cells left      {open_cells:,} of {len(seen):,}")
+    show.result(f"trainings left  {left.trainings:,} ({shared:,} more are shared first cycles)")
+    show.result(f"epochs          {left.epochs:,}")
+    show.result(f"labels to ask   {left.labels:,}")
+    show.result(f"disk            {_bytes(left.disk)}")
+    show.result(f"time            {_time(left, jobs, open_cells)}")
+
+
+def _time(left: Cost, jobs: int, open_cells: int) -> str:
+    if not left.trainings:
+        return "none"
+    if not left.timed:
+        return "unknown: nothing of this kind has run yet"
+    known = "" if left.timed == left.trainings else f" for {left.timed:,} of the trainings, unknown for the others"
+    return f"about {show.duration(left.seconds / min(jobs, open_cells))}{known} with --jobs {jobs}, by the runs that are done"
+
+
+def _bytes(count: int) -> str:
+    """1.2 MB, 34 GB; in powers of ten."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1000:.0f} kB"
+
+
+def _print_summary(seen: Sequence[Seen], outcomes: Sequence[Outcome], again: dict[Path, str]) -> None:
+    """What became of the cells, and for each failed one its error and the command that tries it again."""
+    failed = [outcome for outcome in outcomes if outcome.result == "failed"]
+    ran = sum(outcome.result == "ran" for outcome in outcomes)
+    for outcome in failed:
+        show.result(f"failed: {outcome.folder}\n  {outcome.error}\n  again: {again[outcome.folder]}")
+    show.table(
+        "",
+        ("cells", "done already", "run", "failed"),
+        [[str(len(seen)), str(len(seen) - ran - len(failed)), str(ran), str(len(failed))]],
+        left=0,
+    )
+    if failed:
+        show.note("the same sweep tries failed cells again; tracebacks are in their error.txt")

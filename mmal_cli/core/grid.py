@@ -1,0 +1,71 @@
+"""Grid files: datasets x regimes x query methods x modality dropout x seeds, the cells of one table."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mmal_cli.core import files, plugins
+from mmal_cli.core.errors import WRONG_USE
+from mmal_cli.core.manifest import NAME, Strict, check
+
+GRIDS = "grids"
+T = TypeVar("T")
+
+
+def _once_each(values: list[T]) -> list[T]:
+    if twice := [value for number, value in enumerate(values) if value in values[:number]]:
+        raise ValueError(f"{twice[0]} is there twice, expected each once")
+    return values
+
+
+Several = Annotated[list[T], Field(min_length=1), AfterValidator(_once_each)]
+Dropping = bool | Literal["protocol"]  # "protocol": what the dataset's protocol says, whatever overlays do
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Override(Strict):
+    """What one dataset has in place of the grid's own lists."""
+
+    regimes: Several[str] | None = None
+    qms: Several[str] | None = None
+    moddrop: Several[Dropping] | None = None
+    seeds: Several[Seed] | None = None
+
+
+class Grid(Strict):
+    """One file of grids/, or a path."""
+
+    datasets: dict[Annotated[str, Field(pattern=NAME)], str | None] = Field(min_length=1)  # name -> folder
+    regimes: Several[str]
+    qms: Several[str]  # names, or files of one's own
+    moddrop: Several[Dropping] = ["protocol"]
+    seeds: Several[Seed] = [0, 1, 2]
+    overlays: list[str] = Field([], alias="with")
+    assignments: list[str] = Field([], alias="set")
+    cells: dict[str, Override] = {}  # dataset -> what is otherwise there
+
+    @model_validator(mode="after")
+    def _overrides_are_of_datasets(self) -> Self:
+        if strange := [name for name in self.cells if name not in self.datasets]:
+            raise ValueError(f"cells names {strange[0]!r}, expected one of the datasets: {', '.join(self.datasets)}")
+        return self
+
+    def of(self, dataset: str) -> "Grid":
+        """The grid as it is for one dataset."""
+        own = self.cells.get(dataset, Override())
+        return self.model_copy(update={key: value for key, value in own if value is not None})
+
+    def folders(self, root: Path) -> dict[str, Path]:
+        """Where the datasets lie: as the grid says, otherwise in `<root>/<name>`."""
+        return {name: root / name if folder is None else Path(folder) for name, folder in self.datasets.items()}
+
+
+def load(name: str) -> Grid:
+    """A grid by its name in grids/, or by a path.
+
+    Raises:
+        UserError: unknown, not there, or not a grid; names the first wrong key.
+    """
+    path = plugins.find(GRIDS, name, "grid", ".yaml")
+    return check(Grid, files.read_yaml(path, code=WRONG_USE), str(path) if "/" in name else f"{GRIDS}/{path.name}")

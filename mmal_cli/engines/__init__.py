@@ -1,0 +1,156 @@
+"""Engines run the cells of a sweep: the file `engines/local.py` is `--engine local`. The truth is always in the run folders.
+
+An engine is a file with two functions:
+
+    devices(options: Options) -> list[str]
+        What each of the cells that run at once trains on: "cpu", "cuda:0"; UserError if the options cannot be fulfilled.
+    run(works: Sequence[Work], options: Options, on_event: Callable[[Event], None]) -> list[Outcome]
+        Runs every cell once and returns what became of each. Which cell may start next says `ready`. A cell's work is
+        `run_cell`, called in a process that may die; where it does, the engine calls `record_failure`. It calls `on_event`
+        about once a second at least, so that progress can be read from the folders. On KeyboardInterrupt it ends all that
+        it started, releases their folders, and raises it again.
+"""
+
+import shlex
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mmal_cli.cell import Cell
+from mmal_cli.core import files, running
+from mmal_cli.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person asked for; an engine ignores what it has no use for. Without `jobs` it chooses."""
+
+    jobs: int | None = None
+    gpu: str = "auto"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell with all that running it takes; can be pickled.
+
+    Attributes:
+        cell: which one.
+        data: its dataset folder.
+        out: the folder of all runs.
+        command: the al-run that makes the same run.
+        first: where its first cycle's model lies, or will; cells that share it have the same path.
+    """
+
+    cell: Cell
+    data: Path
+    out: Path
+    command: str
+    first: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.cell.folder(self.out)
+
+    @property
+    def cycles(self) -> int:
+        """Trainings of the whole run."""
+        return self.cell.settings.budget.cycles
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with this cell alone."""
+        words = shlex.split(self.command)
+        return shlex.join(words if self.out == Path("runs") else [*words, "--out", str(self.out)])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell. busy: another sweep has it, so it is asked again later."""
+
+    folder: Path
+    result: Literal["ran", "done", "failed", "busy"]
+    error: str = ""  # one line
+
+
+@dataclass(frozen=True)
+class Event:
+    """A cell was started or ended (with its outcome), or some time has passed."""
+
+    kind: Literal["started", "ended", "tick"]
+    work: Work | None = None
+    outcome: Outcome | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+def ready(waiting: Sequence[Work], at_work: Collection[Work]) -> Work | None:
+    """The next cell to start, None if all have to wait.
+
+    A cell waits while another sweep runs it, and while the first model that it shares is being trained by another cell.
+    """
+    elsewhere = [running.taken(work.folder) for work in waiting]
+    others = [*at_work, *(work for work, is_taken in zip(waiting, elsewhere, strict=True) if is_taken)]
+    training = {work.first for work in others if _trains_first(work)}
+    for work, is_taken in zip(waiting, elsewhere, strict=True):
+        if not is_taken and not (work.first in training and _trains_first(work)):
+            return work
+    return None
+
+
+def _trains_first(work: Work) -> bool:
+    """Whether its first cycle is to be run, and the model for it is not there."""
+    return not work.first.exists() and not running.cycles_in(work.folder)
+
+
+def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
+    """Runs a cell, or goes on with it, in this process; a failure is written into its folder and never raised.
+
+    Args:
+        work: the cell.
+        device: "cpu", "cuda:0".
+        engine: its name, for running.yaml.
+        token: tells this claim of the folder from all others; who starts processes keeps it to release for a dead one.
+
+    Raises:
+        KeyboardInterrupt: finished cycles stay, the folder is released.
+    """
+    import torch
+
+    from mmal_cli.loop import run_active_learning
+
+    cell, claim = replace(work.cell), None  # a fresh one: its identity is that of the files as this process reads them
+    try:
+        with running.claimed(work.folder, token, engine, work.cycles, cell.settings.train.epochs) as claim:
+            if claim is None:
+                return Outcome(work.folder, "busy")
+            made = run_active_learning(cell, work.data, work.out, torch.device(device), work.command, claim.progress)
+    except running.Lost:
+        return Outcome(work.folder, "busy")
+    except (Exception, SystemExit) as error:  # a query method may call exit
+        return record_failure(work, claim and claim.said, _said(error), traceback.format_exc())
+    (work.folder / running.ERROR).unlink(missing_ok=True)
+    return Outcome(work.folder, "ran" if made[1] else "done")
+
+
+def _said(error: BaseException) -> str:
+    line = running.last_line("".join(traceback.format_exception_only(error)))
+    return f"error: {error}" if isinstance(error, UserError) else line
+
+
+def record_failure(work: Work, said: running.Running | None, error: str, trace: str = "") -> Outcome:
+    """Writes error.txt: where it happened, the command that tries again, the traceback; of restricted data no path."""
+    where = "" if said is None else f" in cycle {said.cycle + 1} of {said.cycles}, epoch {said.epoch} of {said.epochs}"
+    text = f"failed{where}; try again by: {work.again}\n{trace}"
+    text = text if running.last_line(text) == error else f"{text.rstrip()}\n{error}\n"
+    if work.cell.dataset.restricted:
+        for path in (str(work.data.resolve()), str(work.data)):
+            text, error = (part.replace(path, work.cell.dataset.name) for part in (text, error))
+    try:
+        files.write_text(work.folder / running.ERROR, text)
+    except UserError as full:
+        return Outcome(work.folder, "failed", f"{error} ({full})")
+    return Outcome(work.folder, "failed", error)

@@ -1,0 +1,219 @@
+"""The cells of a grid: which there are, what their folders say, and what it will cost to run the rest."""
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from statistics import mean
+
+from mmal_cli.cell import Cell
+from mmal_cli.core import datasets, files, plugins, running, shards
+from mmal_cli.core.errors import UserError
+from mmal_cli.core.grid import Grid
+from mmal_cli.core.manifest import Run
+from mmal_cli.core.settings import Settings, resolve
+from mmal_cli.core.tables import Place, regime_order
+from mmal_cli.engines import Work
+from mmal_cli.runs import main_variant, place_of
+
+HEAD = 2048  # bytes that HDF5 takes for an array's head, about
+
+
+def places(grid: Grid) -> list[Place]:
+    """The place of every cell, from the grid alone; in the order in which they are run."""
+    found = []
+    for name in grid.datasets:
+        own = grid.of(name)
+        drops = dict.fromkeys(main_variant(name) if drop == "protocol" else drop for drop in own.moddrop)
+        found += [
+            Place(dataset=name, regime=regime, moddrop=drop, qm=qm, seed=seed)
+            for regime in own.regimes
+            for drop in drops
+            for qm in own.qms
+            for seed in own.seeds
+        ]
+    return found
+
+
+def expand(grid: Grid, root: Path, out: Path, device: str) -> list[Work]:
+    """Every cell of the grid with all that running it takes.
+
+    Args:
+        root: where the datasets lie that the grid gives no folder.
+        out: the folder of all runs.
+        device: what will be trained on, `cpu` or `cuda`: models are shared within it.
+
+    Raises:
+        UserError: datasets that are not there, all of them in one message; an unknown name; a setting that is wrong; two
+            query methods with one name.
+
+    Cost: about 10 ms for each (dataset, regime, method, moddrop), and importing torch.
+    """
+    folders = grid.folders(root)
+    read = datasets.read_all(folders)
+    resolved: dict[tuple, Settings] = {}
+    works: dict[Path, Work] = {}
+    for place in places(grid):
+        key = place.dataset, place.regime, place.qm, place.moddrop
+        dataset = read[place.dataset]
+        if key not in resolved:
+            plugins.find("queries", place.qm, "query method")
+            asked = grid.overlays, grid.assignments, place.moddrop
+            resolved[key], _ = resolve(dataset, place.regime, place.qm, *asked)
+        cell = Cell(dataset, place.qm, place.regime, place.seed, resolved[key])
+        folder = cell.folder(out)
+        if folder in works:
+            raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
+        command = al_run(folders[place.dataset], place, grid)
+        works[folder] = Work(cell, folders[place.dataset], out, command, _first(cell, folder, device))
+    return list(works.values())
+
+
+def _first(cell: Cell, folder: Path, device: str) -> Path:
+    """Where the cell's first model lies, or will; also checks its query method."""
+    from mmal_cli import first
+    from mmal_cli.method import load_method
+
+    needs = load_method(cell.qm, cell.settings.query_options).needs
+    dropout = cell.settings.model.mc_dropout if "passes" in needs else 0.0
+    return folder.parents[1] / first.FOLDER / first.name(cell, dropout, device)
+
+
+def al_run(data: Path, place: Place, grid: Grid) -> str:
+    """The al-run that makes the same run."""
+    words = ["mmal", "al-run", "--data", str(data), "--qm", place.qm, "--regime", place.regime, "--seed", str(place.seed)]
+    words += [word for name in grid.overlays for word in ("--with", name)]
+    words += [word for text in grid.assignments for word in ("--set", text)]
+    return shlex.join([*words, "--moddrop" if place.moddrop else "--no-moddrop"])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A cell and what its folder says.
+
+    Attributes:
+        refused: why it cannot be run there: the folder belongs to another configuration, or is damaged.
+        seconds: of a cycle, where it is done: the mean of those whose model was trained there.
+    """
+
+    work: Work
+    found: running.Found
+    refused: str = ""
+    seconds: float = nan
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be run."""
+        return self.found.state != "done" and not self.refused
+
+
+def see(work: Work) -> Seen:
+    """Looks into a cell's folder, and whether what lies there is of this cell."""
+    folder, found, seconds = work.folder, running.look(work.folder), nan
+    helps = "choose another --out, or remove that run's folder"
+    try:
+        if found.state == "done":
+            run = Run.read(folder / running.RECORD)
+            there = {"config": run.config, "dataset_id": run.inputs.get("dataset", {}).get("id")}
+            files.must_match(folder, there, work.cell.identity, helps)
+            seconds = mean(sum(cycle.seconds.values()) for cycle in run.cycles[1:] or run.cycles)
+        elif found.cycles and (said := shards.read_attributes(folder / "cycle-00.h5")):
+            files.must_match(folder / "cycle-00.h5", said["identity"], work.cell.identity, helps)
+    except UserError as error:
+        return Seen(work, found, str(error))
+    return Seen(work, found, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is left to do: models to train, labels to ask, epochs, bytes of cycle files, seconds on one worker.
+
+    `seconds` is of the `timed` trainings, those for which a finished run tells how long they take.
+    """
+
+    trainings: int
+    labels: int
+    epochs: int
+    disk: int
+    seconds: float
+    timed: int
+
+
+def cost(seen: Sequence[Seen]) -> Cost:
+    """Adds up what the open cells of a grid will cost; a first model that cells share, or that is there, counts once or not."""
+    kept: Counter[str] = Counter()
+    paces = _paces(seen)
+    trainings = labels = epochs = disk = timed = 0
+    seconds = 0.0
+    for one in filter(lambda one: one.open, seen):
+        work, done, budget = one.work, one.found.cycles, one.work.cell.settings.budget
+        models = budget.cycles - done
+        if not done:
+            models -= work.first.exists() or kept[str(work.first)] > 0
+            kept[str(work.first)] += 1
+        trainings += models
+        epochs += models * work.cell.settings.train.epochs
+        labels += budget.query * (budget.cycles - max(done, 1)) + (0 if done else budget.start)
+        disk += sum(cycle_bytes(work.cell, number) for number in range(done, budget.cycles))
+        if pace := paces.get(_kind(work.cell, work.cell.qm)) or paces.get(_kind(work.cell)):
+            timed += models
+            seconds += models * mean(pace)
+    return Cost(trainings, labels, epochs, disk, seconds, timed)
+
+
+def _paces(seen: Iterable[Seen]) -> Mapping[str, list[float]]:
+    """Seconds per cycle of the runs that are done, by what determines them: with the query method, and without."""
+    found = defaultdict(list)
+    for one in seen:
+        if one.found.state == "done" and not one.refused:
+            for kind in (_kind(one.work.cell, one.work.cell.qm), _kind(one.work.cell)):
+                found[kind].append(one.seconds)
+    return found
+
+
+def _kind(cell: Cell, qm: str = "") -> str:
+    settings = cell.settings.model_dump(mode="json", exclude={"query_options"})
+    return files.canonical([cell.dataset.id, cell.regime, settings, qm])
+
+
+def cycle_bytes(cell: Cell, number: int) -> int:
+    """About how large a cycle's file is: fp16 logits of every subset on the test split, and three lists of positions."""
+    budget, subsets = cell.settings.budget, 2 ** len(cell.dataset.modalities) - 1
+    logits = 2 * cell.dataset.splits["test"].samples * cell.dataset.classes * subsets
+    asked = budget.query if number < budget.cycles - 1 else 0
+    return logits + 8 * (budget.start + number * budget.query + asked + budget.validation) + HEAD * (subsets + 3)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of one (dataset, regime, method with or without moddrop), by folder."""
+
+    dataset: str
+    regime: str
+    method: str
+    cells: Mapping[Path, running.Found]
+
+    def count(self, state: running.State) -> int:
+        """How many cells are in a state."""
+        return sum(found.state == state for found in self.cells.values())
+
+
+def rows(cells: Mapping[Path, running.Found]) -> list[Row]:
+    """Run folders by row, sorted by dataset, then low, mid, high, then method."""
+    grouped = defaultdict(dict)
+    for folder, found in cells.items():
+        *_, dataset, regime, method, _ = folder.resolve().parts
+        grouped[dataset, regime_order(regime), method][folder] = found
+    return [Row(dataset, order[1], method, grouped[dataset, order, method]) for dataset, order, method in sorted(grouped)]
+
+
+def in_folder(root: Path, grid: Grid | None = None) -> dict[Path, running.Found]:
+    """The cells under a folder of runs, from what it holds alone; with a grid those of the grid, begun or not."""
+    if grid is not None:
+        named = [place.model_copy(update={"qm": plugins.label(place.qm)}) for place in places(grid)]
+        return {folder: running.look(folder) for folder in (root / p.folder / f"seed-{p.seed}" for p in named)}
+    folders = sorted(folder for folder in [root, *root.rglob("seed-*")] if folder.is_dir() and place_of(folder))
+    found = {folder: running.look(folder) for folder in folders if any(folder.iterdir())}
+    return {folder: one if one.state != "todo" else running.Found("part", 0) for folder, one in found.items()}
