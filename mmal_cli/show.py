@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from mmal_cli import formats
+
 Progress = Annotated[
     Literal["auto", "plain", "none"], typer.Option("--progress", help="Live bar on a terminal, plain lines elsewhere.")
 ]
+FormatName = Literal["rich", "md", "latex", "csv", "json"]
+Format = Annotated[FormatName, typer.Option("--format", help="How the result is printed; csv and json hold plain numbers.")]
 PLAIN_EVERY = 10.0  # seconds between two plain lines
 
 
@@ -70,22 +74,60 @@ def result(text: object) -> None:
     print(text, flush=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str = "", left: int = 1) -> None:
+def paragraph(text: str, format: FormatName = "rich") -> None:
+    """Text of result outside tables; under CSV, which has no place for it, a note on stderr."""
+    if format == "csv":
+        note(text)
+    else:
+        result(formats.escaped(text) + "\n" if format == "latex" else text + "\n" * (format == "md"))
+
+
+def drawing(text: str, format: FormatName = "rich") -> None:
+    """Text whose columns stand below one another; none under CSV."""
+    around = {"md": ("```\n", "\n```\n"), "latex": ("\\begin{verbatim}\n", "\n\\end{verbatim}\n")}
+    before, after = around.get(format, ("", ""))
+    if format != "csv":
+        result(before + text + after)
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    foot: str = "",
+    left: int = 1,
+    format: FormatName = "rich",
+) -> None:
     """A table on stdout, never cut: as wide as it needs to be. The first `left` columns are aligned left, the others right.
 
-    A cell that begins and ends with ** is bold on a terminal.
+    A cell in *stars* is italic, in **two** bold, in ***three*** both. Empty rows part groups. CSV has no title, and its foot
+    goes to stderr; a command's JSON is its own affair.
     """
+    if format == "csv":
+        result(formats.comma_separated(columns, rows).rstrip("\n"))
+        if foot:
+            note(foot)
+    elif format in ("md", "latex"):
+        result((formats.markdown if format == "md" else formats.latex)(title, columns, rows, foot, left))
+    else:
+        _rich_table(title, columns, rows, foot, left)
+
+
+def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str, left: int) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    def styled(cell: str) -> Text:
+        text, bold, italic = formats.marks(cell)
+        return Text(text, style=" ".join(["bold"] * bold + ["italic"] * italic))
+
     shown = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(columns):
-        shown.add_column(Text(name), justify="left" if number < left else "right", no_wrap=True)
+        shown.add_column(styled(name), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
-        bold = [len(cell) > 4 and cell.startswith("**") and cell.endswith("**") for cell in row]
-        shown.add_row(*(Text(c.strip("*") if b else c, style="bold" if b else "") for c, b in zip(row, bold, strict=True)))
+        shown.add_row(*map(styled, row))
     console = Console(width=Console(width=100_000).measure(shown).maximum)
     if title:
         result(title)

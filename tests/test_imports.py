@@ -21,7 +21,7 @@ LEVELS = [
     "encoders fusions queries",
     "method model predict train",
     "cell start first loop runs tune sweep engines analysis bench",
-    "commands show",
+    "commands show show_stats formats",
     "app __main__",
 ]
 SHELL = ("mmal_cli.app", "mmal_cli.commands", "mmal_cli.show")

@@ -39,7 +39,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def measures(curves: Sequence[Sequence[float]]) -> Measures:
-    """The three areas over seeds; curves: one for each seed, all of the same length."""
+    """The three areas over seeds, and the curves themselves: one for each seed, all of the same length."""
     single = len(curves[0]) == 1
 
     def over_seeds(area: Callable[[Sequence[float]], float]) -> Spread:
@@ -49,6 +49,7 @@ def measures(curves: Sequence[Sequence[float]]) -> Measures:
         aulc=over_seeds(aulc),
         aulc_from_zero=over_seeds(aulc_from_zero),
         aubc=None if single else over_seeds(aubc),
+        curves=curves,
     )
 
 
@@ -79,6 +80,7 @@ def _row(names: Sequence[str], records: Mapping[str, Run], metric: str) -> AulcR
     return AulcRow(
         **place.model_dump(exclude={"seed"}),
         cycles=len(first.cycles),
+        labels=[cycle.labels for cycle in first.cycles],
         seeds=[records[name].config["seed"] for name in names],
         runs=[records[name].id for name in names],
         command=first.made.get("command"),
@@ -100,6 +102,7 @@ def _comparable(run: Run) -> dict[str, Any]:
     return config | {
         "inputs": run.inputs,
         "cycles": len(run.cycles),
+        "labels": [cycle.labels for cycle in run.cycles],
         "subsets": sorted(run.cycles[0].metrics if run.cycles else {}),
     }
 

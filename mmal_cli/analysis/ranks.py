@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from scipy.stats import rankdata
 
+from mmal_cli.analysis.power import paired, smallest_difference
 from mmal_cli.core.errors import BAD_DATA, UserError, unknown
 from mmal_cli.core.tables import AulcRow, AulcTable, Place, RankBlock, regime_order
 
@@ -16,13 +17,19 @@ DECIMALS = 10  # float noise in a mean of three seeds is about 1e-15; no test se
 
 @dataclass(frozen=True)
 class Block:
-    """What is ranked together; scores: qm -> seed -> aulc of the weak modality."""
+    """What is ranked together; scores: qm -> seed -> aulc of the weak modality.
+
+    curves: the same of learning curves, and labels: of their points; both empty where the table has none, or where the
+    methods were asked at different numbers of labels.
+    """
 
     dataset: str
     regime: str
     moddrop: bool
     weak: str
     scores: dict[str, dict[int, float]]
+    curves: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
+    labels: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> list[int]:
@@ -55,6 +62,7 @@ def ranked(block: Block) -> RankBlock:
         seeds=[seed for seed in block.seeds if seed != PRINTED],
         scores=scores,
         ranks=ranks(scores),
+        smallest=smallest_difference(paired(block.scores)),
     )
 
 
@@ -99,7 +107,11 @@ def _block(rows: Sequence[AulcRow], weak: str) -> Block:
             )
         if row.cycles == 1:
             raise UserError(f"{here}: runs of one cycle have no area to rank; set regimes.{row.regime}.cycles", BAD_DATA)
-    return Block(first.dataset, first.regime, first.moddrop, weak, {row.qm: _scores(row, weak) for row in rows})
+    scores = {row.qm: _scores(row, weak) for row in rows}
+    curves = {row.qm: dict(zip(row.seeds, row.subsets[weak].curves, strict=False)) for row in rows}
+    if not all(curves.values()) or len({row.labels for row in rows}) > 1:
+        return Block(first.dataset, first.regime, first.moddrop, weak, scores)
+    return Block(first.dataset, first.regime, first.moddrop, weak, scores, curves, first.labels)
 
 
 def _scores(row: AulcRow, weak: str) -> dict[int, float]:

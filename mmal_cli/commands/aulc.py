@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmal_cli import show
+from mmal_cli import show, show_stats
+from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
     from mmal_cli.core.tables import AulcRow, AulcTable, Spread, TableDataset
     from mmal_cli.runs import Runs
 
 STAGE = 3.0
+DECIMALS = 10  # as in ranks: float noise makes no method the best
 Area = Literal["aulc", "aulc_from_zero", "aubc"]
 
 
@@ -25,7 +27,8 @@ def aulc(
     ] = "balanced_accuracy",
     area: Annotated[Area, typer.Option(help="Which area the table shows; the file holds all three.")] = "aulc",
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/aulc.yaml"),
-    json: Annotated[bool, typer.Option("--json", help="Print the file's content as JSON, no table.")] = False,
+    format: show.Format = "rich",
+    json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
 ) -> None:
     """Measure areas under learning curves: mean and sd over seeds, per modality subset.
 
@@ -58,7 +61,7 @@ def aulc(
         show.note(f"warning: {warning}")
     tables.save(table, out)
     show.note(f"{out} written")
-    _print(table, area, len(found.unfinished), json)
+    _print(table, area, len(found.unfinished), "json" if json else format)
 
 
 def _name_unfinished(found: Runs) -> None:
@@ -70,46 +73,75 @@ def _name_unfinished(found: Runs) -> None:
         show.note(f"{folder} is not finished and left out" + (f"; go on by: {helps}" if helps else ""))
 
 
-def _print(table: AulcTable, area: Area, unfinished: int, as_json: bool) -> None:
-    if as_json:
+def _print(table: AulcTable, area: Area, unfinished: int, format: show.FormatName) -> None:
+    if format == "json":
         from json import dumps
 
         from mmal_cli.core.tables import content
 
         show.result(dumps(content(table), indent=2))
-        return
-    for name, moddrop in dict.fromkeys((row.dataset, row.moddrop) for row in table.rows):
-        rows = [row for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
-        _print_one(rows, table.datasets[name], area, table.metric)
-    if unfinished:
-        show.result(f"{unfinished} unfinished {'run' if unfinished == 1 else 'runs'} left out (named on stderr).")
+    elif format == "csv":
+        columns = ("dataset", "regime", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd")
+        show.table("", columns, list(_plain(table, area)), format="csv")
+    else:
+        for name, moddrop in dict.fromkeys((row.dataset, row.moddrop) for row in table.rows):
+            rows = [row for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
+            _print_one(rows, table.datasets[name], area, table.metric, format)
+        if unfinished:
+            said = f"{unfinished} unfinished {'run' if unfinished == 1 else 'runs'} left out (named on stderr)."
+            show.paragraph(said, format)
 
 
-def _print_one(rows: Sequence[AulcRow], dataset: TableDataset, area: Area, metric: str) -> None:
+def _plain(table: AulcTable, area: Area) -> Iterator[list[str]]:
+    """CSV: one row for each row and subset, unrounded, never times ten."""
+    for row in table.rows:
+        place = [row.dataset, row.regime, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
+        for subset, areas in row.subsets.items():
+            found = getattr(areas, area)
+            numbers = [None, None] if found is None else [found.mean, found.sd]
+            weak = "yes" if subset == table.datasets[row.dataset].weak else "no"
+            yield [*place, subset, weak, *("" if number is None else repr(number) for number in numbers)]
+
+
+def _print_one(rows: Sequence[AulcRow], dataset: TableDataset, area: Area, metric: str, format: show.FormatName) -> None:
     """The table of one dataset, with or without modality dropout."""
     subsets = list(dict.fromkeys(subset for row in rows for subset in row.subsets))
     title = f"{rows[0].dataset}, moddrop {'on' if rows[0].moddrop else 'off'}: {area} of {metric.replace('_', ' ')}"
     head = ["regime", "qm", "seeds", *(_head(subset, dataset) for subset in subsets)]
-    lines, foot = list(_lines(rows, subsets, dataset, area)), _foot(rows, subsets, dataset, area)
-    show.table(f"{title}, mean ± sd", head, lines, foot, left=2)
-    show.result("")
+    foot = [_foot(rows, subsets, dataset, area), _smallest(rows, subsets, dataset, area)]
+    lines = list(_lines(rows, subsets, dataset, area))
+    show.table(f"{title}, mean ± sd", head, lines, "\n".join(filter(None, foot)), left=2, format=format)
+    if format == "rich":
+        show.result("")
 
 
 def _head(subset: str, dataset: TableDataset) -> str:
     factor = dataset.factor(subset)
-    return subset + (" (weak)" if subset == dataset.weak else "") + (f" x{factor:.3g}" if factor != 1 else "")
+    text = subset + (" (weak)" if subset == dataset.weak else "") + (f" x{factor:.3g}" if factor != 1 else "")
+    return marked(text, italic=subset == dataset.weak)
 
 
 def _lines(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area) -> Iterator[list[str]]:
-    """The table's rows, with an empty line between regimes and their names said once."""
+    """The table's rows, with an empty line between regimes and their names said once; a regime's best is bold."""
     last = None
+    best = {(regime, subset): _best(rows, regime, subset, area) for regime in {r.regime for r in rows} for subset in subsets}
     for row in rows:
         if last not in (None, row.regime):
             yield [""] * (3 + len(subsets))
-        regime, last = "" if row.regime == last else row.regime, row.regime
-        found = [getattr(row.subsets[subset], area) if subset in row.subsets else None for subset in subsets]
-        shown = [_spread(spread, dataset.factor(subset)) for spread, subset in zip(found, subsets, strict=True)]
-        yield [regime, row.qm, str(len(row.seeds)), *shown]
+        said, last = "" if row.regime == last else row.regime, row.regime
+        cells = []
+        for subset in subsets:
+            found = getattr(row.subsets[subset], area) if subset in row.subsets else None
+            is_best = found is not None and round(found.mean, DECIMALS) == best[row.regime, subset]
+            cells.append(marked(_spread(found, dataset.factor(subset)), is_best, subset == dataset.weak))
+        yield [said, row.qm, str(len(row.seeds)), *cells]
+
+
+def _best(rows: Sequence[AulcRow], regime: str, subset: str, area: Area) -> float | None:
+    """The highest mean of a regime's methods; None where there is no choice."""
+    found = [getattr(row.subsets[subset], area) for row in rows if row.regime == regime and subset in row.subsets]
+    means = [round(spread.mean, DECIMALS) for spread in found if spread is not None]
+    return max(means) if len(means) > 1 else None
 
 
 def _spread(found: Spread | None, factor: float) -> str:
@@ -128,3 +160,21 @@ def _foot(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset
     if scaled := [f"{subset} x{dataset.factor(subset):.3g}" for subset in subsets if dataset.factor(subset) != 1]:
         notes.append(f"Partially predictive, shown times 1 / ceiling: {', '.join(scaled)}; the file holds plain values.")
     return " ".join(notes)
+
+
+def _smallest(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area) -> str:
+    """The smallest difference that the seeds can show, of the weak modality or else of every subset, as the table shows it."""
+    from mmal_cli.analysis.power import paired, smallest_difference
+
+    found = {}
+    for regime in dict.fromkeys(row.regime for row in rows):
+        for subset in [dataset.weak] if dataset.weak in subsets else subsets:
+            of = {row.qm: row.subsets.get(subset) for row in rows if row.regime == regime}
+            spreads = {qm: getattr(areas, area) for qm, areas in of.items() if areas}
+            if not all(spreads.values()) or len(spreads) < len(of):
+                continue
+            seeds = {row.qm: row.seeds for row in rows if row.regime == regime}
+            scores = paired({qm: dict(zip(seeds[qm], spread.values, strict=True)) for qm, spread in spreads.items()})
+            value = smallest_difference(scores)
+            found[f"{regime} {subset}"] = (None if value is None else value * dataset.factor(subset), len(scores))
+    return show_stats.smallest(found)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmal_cli import show
+from mmal_cli import show, show_stats
 
 if TYPE_CHECKING:
     from mmal_cli.analysis.ranks import Block, Gap
+    from mmal_cli.core.rank_stats import Stats
     from mmal_cli.core.tables import AulcTable, RankTable
 
 STAGE = 3.1
@@ -26,7 +27,10 @@ def rank(
     moddrop: Annotated[ModDrop, typer.Option(help="Runs with or without modality dropout.")] = "protocol",
     allow_incomplete: Annotated[bool, typer.Option("--allow-incomplete", help="Rank what is common to all.")] = False,
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/rank.yaml"),
-    json: Annotated[bool, typer.Option("--json", help="Print the file's content as JSON, no table.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Intervals, tests, differences, labels saved.")] = False,
+    against: Annotated[str, typer.Option(metavar="NAME", help="With --stats: the method to compare with.")] = "random",
+    format: show.Format = "rich",
+    json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
 ) -> None:
     """Rank query methods by the weak modality's AULC and sum the ranks per regime.
 
@@ -36,6 +40,7 @@ def rank(
     import time
 
     from mmal_cli.analysis import ranks
+    from mmal_cli.analysis.compare import compare
     from mmal_cli.core import files, manifest, tables
 
     started = time.monotonic()
@@ -48,6 +53,7 @@ def rank(
         blocks = ranks.common(blocks)
     ranked = [ranks.ranked(block) for block in blocks]
     identity = {"kind": "rank", "source": source.id, "blocks": [block.model_dump(mode="json") for block in ranked]}
+    identity |= {"against": against} if stats else {}
     result = tables.RankTable(
         id=files.identity(identity),
         source=source.id,
@@ -55,11 +61,14 @@ def rank(
         methods=list(ranked[0].ranks),
         blocks=ranked,
         sums=ranks.sums(ranked),
-        made=manifest.made(started, f"mmal rank TABLE --moddrop {moddrop}", ("scipy",)),
+        stats=compare(blocks, against) if stats else None,
+        made=manifest.made(started, f"mmal rank TABLE --moddrop {moddrop}{' --stats' * stats}", ("scipy",)),
     )
     tables.save(result, out)
     show.note(f"{out} written")
-    _print(result, json)
+    if result.stats:
+        _name_left_out(result.stats, len(ranked))
+    _print(result, "json" if json else format)
 
 
 def _blocks(source: AulcTable, weak: Sequence[str], only: Sequence[str], moddrop: ModDrop) -> list[Block]:
@@ -136,16 +145,45 @@ def _incomplete(missing: Sequence[Gap], source: AulcTable) -> Exception:
     return UserError("\n".join([*lines, "or rank what is common to all: --allow-incomplete"]), BAD_DATA)
 
 
-def _print(result: RankTable, as_json: bool) -> None:
-    if as_json:
+def _name_left_out(found: Stats, blocks: int) -> None:
+    """Says on stderr which statistics need more than the table has."""
+    lacking = blocks - len(found.saved)
+    if lacking:
+        where = "no block" if lacking == blocks else f"only {blocks - lacking} of {blocks} blocks"
+        show.note(
+            f"learning curves at the same numbers of labels in {where} (printed tables and files of an older mmal aulc have "
+            "none); labels saved and penalties are left out there"
+        )
+    elif not found.penalty:
+        show.note("one seed: the penalty matrix, which takes two, is left out")
+
+
+def _print(result: RankTable, format: show.FormatName) -> None:
+    if format == "json":
         from json import dumps
 
         from mmal_cli.core.tables import content
 
         show.result(dumps(content(result), indent=2))
-        return
-    title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
-    show.table(title, ["regime", "dataset", *result.methods], list(_lines(result)), _foot(result), left=2)
+    elif format == "csv":
+        for number, (columns, *rows) in enumerate(show_stats.plain(result)):
+            if number:
+                show.result("")
+            show.table("", columns, rows, format="csv")
+    else:
+        line = _smallest(result)
+        title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
+        foot = "\n".join(filter(None, [_foot(result), line]))
+        show.table(title, ["regime", "dataset", *result.methods], list(_lines(result)), foot, left=2, format=format)
+        if result.stats:
+            if format == "rich":
+                show.result("")
+            show_stats.stats(result, line, format)
+
+
+def _smallest(result: RankTable) -> str:
+    found = {f"{block.regime} {block.dataset}": (block.smallest, len(block.seeds)) for block in result.blocks}
+    return show_stats.smallest(found, " in AULC")
 
 
 def _lines(result: RankTable) -> Iterator[list[str]]:

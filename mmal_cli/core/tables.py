@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Manifest, Strict, check
+from mmal_cli.core.rank_stats import Stats
 
 REGIMES = ("low", "mid", "high")
 NO_MODDROP = "-nomoddrop"
@@ -61,6 +62,7 @@ class Measures(Strict):
     aulc: Spread
     aulc_from_zero: Spread | None = None
     aubc: Spread | None = None
+    curves: tuple[tuple[float, ...], ...] = ()  # the metric in each cycle, for each of the row's seeds
 
 
 class AulcRow(Strict):
@@ -71,6 +73,7 @@ class AulcRow(Strict):
     moddrop: bool
     qm: str
     cycles: int | None = None
+    labels: tuple[int, ...] = ()  # of each cycle; with the curves, or neither
     seeds: tuple[int, ...] = ()
     runs: tuple[str, ...] = ()
     command: str | None = None
@@ -79,11 +82,14 @@ class AulcRow(Strict):
     @model_validator(mode="after")
     def _one_value_per_seed(self) -> Self:
         for subset, areas in self.subsets.items():
+            where = f"{self.dataset} {self.regime} {self.qm}"
             for area in ("aulc", "aulc_from_zero", "aubc"):
                 found = getattr(areas, area)
                 if found and len(found.values) != len(self.seeds):
-                    where = f"{self.dataset} {self.regime} {self.qm}, {area} of {subset}"
-                    raise ValueError(f"{where} has {len(found.values)} values for {len(self.seeds)} seeds")
+                    raise ValueError(f"{where}, {area} of {subset} has {len(found.values)} values for {len(self.seeds)} seeds")
+            points, expected = [len(curve) for curve in areas.curves], [len(self.labels)] * len(self.seeds)
+            if points and points != expected:
+                raise ValueError(f"{where}, curves of {subset} have {points} points, labels and seeds say {expected}")
         return self
 
 
@@ -127,6 +133,7 @@ class RankBlock(Strict):
     seeds: list[int]  # none where the scores are printed means
     scores: dict[str, float]
     ranks: dict[str, float]
+    smallest: float | None = None  # difference of two scores that this number of seeds can show (docs/protocol.md)
 
 
 class RankTable(Manifest):
@@ -138,6 +145,7 @@ class RankTable(Manifest):
     methods: list[str]
     blocks: list[RankBlock]
     sums: dict[str, dict[str, float]]
+    stats: Stats | None = None  # with --stats
     made: dict[str, Any]
 
 
