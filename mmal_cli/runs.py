@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmal_cli.core import files, plugins, shards
+from mmal_cli.core import plugins, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.settings import PROTOCOLS, Protocol
+from mmal_cli.core.settings import main_variant
 from mmal_cli.core.tables import NO_MODDROP, Place
 
 RECORD = "run.yaml"
@@ -137,10 +137,3 @@ def _plain(wanted: Place) -> str:
     if wanted.moddrop != main_variant(wanted.dataset):
         words.append("--moddrop" if wanted.moddrop else "--no-moddrop")
     return shlex.join(words)
-
-
-def main_variant(dataset: str) -> bool:
-    """Whether the dataset's protocol (the default one, if it has none of its own) trains with modality dropout."""
-    name = dataset if dataset in plugins.names(PROTOCOLS, ".yaml") else "default"
-    path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
-    return check(Protocol, files.read_yaml(path), f"{PROTOCOLS}/{path.name}").train.moddrop.enabled

@@ -13,10 +13,10 @@ from mmal_cli.core import datasets, files, plugins, running, shards
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
-from mmal_cli.core.settings import Settings, resolve
+from mmal_cli.core.settings import Settings, main_variant, resolve
 from mmal_cli.core.tables import Place, regime_order
 from mmal_cli.engines import Work
-from mmal_cli.runs import main_variant, place_of
+from mmal_cli.runs import place_of
 
 HEAD = 2048  # bytes that HDF5 takes for an array's head, about
 

@@ -132,7 +132,10 @@ def test_the_preview_is_a_png(mmal, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "gen-quint needs --setting: missing, synergy, synergy-small, unique or the path of a YAML file; or --preview"),
+        (
+            (),
+            "gen-quint needs --setting: missing, missing-small, synergy, synergy-small, unique, unique-small or the path of a",
+        ),
         (("--setting", "uniq"), "unknown setting 'uniq'; did you mean 'unique'?"),
         (("--setting", "synergy", "--size", "65"), "--size 65: expected a multiple of 16"),
         (("--setting", "synergy", "--train", "50"), "--train 50: fewer than the 100 classes"),

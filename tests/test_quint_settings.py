@@ -31,7 +31,7 @@ def written(folder: Path, **changes) -> str:
 
 
 def test_the_shipped_settings() -> None:
-    assert names() == ["missing", "synergy", "synergy-small", "unique"]
+    assert names() == ["missing", "missing-small", "synergy", "synergy-small", "unique", "unique-small"]
     found = {name: load(name)[1] for name in ("missing", "synergy", "unique")}
     assert {name: s.classes for name, s in found.items()} == {"missing": 10, "unique": 100, "synergy": 100}
     assert found["missing"].ceilings() == {"a": 1, "b": 1, "a+b": 1}
@@ -164,7 +164,7 @@ def test_mistakes_in_a_file_are_named(tmp_path: Path, changes: dict, message: st
 def test_an_unknown_setting_offers_the_nearest() -> None:
     with pytest.raises(
         UserError,
-        match=r"unknown setting 'synergie'; did you mean 'synergy'\? \(known: missing, synergy, synergy-small, unique",
+        match=r"unknown setting 'synergie'; did you mean 'synergy'\? \(known: missing, missing-small, synergy,",
     ):
         load("synergie")
 

@@ -379,14 +379,6 @@ def test_cells_have_their_own_lists_where_the_grid_says_so(write_grid):
     assert {(place.moddrop, place.seed) for place in found} == {(True, 7)}
 
 
-def test_a_scale_is_an_overlay(write_grid):
-    from mmal_cli.commands.sweep import _grid
-
-    assert _grid("table2", "paper").overlays == []
-    assert _grid("table2", "quick").overlays == ["quick"]
-    assert _grid(str(write_grid()), "quick").overlays == ["quick"]
-
-
 def test_workers_get_their_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert local.devices(Options()) == ["cuda:0", "cuda:1"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +27,10 @@ def aulc(
         Literal["balanced_accuracy", "accuracy"], typer.Option(help="Height of the curve.")
     ] = "balanced_accuracy",
     area: Annotated[Area, typer.Option(help="Which area the table shows; the file holds all three.")] = "aulc",
+    grid: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Only the cells of this grid; those not run stay empty.")
+    ] = None,
+    scale: Annotated[Literal["paper", "quick"], typer.Option(help="Of the grid, as in sweep.")] = "paper",
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/aulc.yaml"),
     format: show.Format = "rich",
     json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
@@ -48,7 +53,10 @@ def aulc(
     _name_unfinished(found)
     if not found.finished:
         raise UserError(f"{runs} holds no finished run (with run.yaml), {len(found.unfinished)} unfinished", BAD_DATA)
-    records = {str(folder): run for folder, run in found.finished.items()}
+    wanted = _cells(grid, scale)
+    records = {str(folder): run for folder, run in found.finished.items() if not grid or _key(run.config) in wanted}
+    if not records:
+        raise UserError(f"{runs} holds no finished run of grid {grid}; run it: mmal sweep {grid} --scale {scale}", BAD_DATA)
     content = {
         "id": files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
         "metric": metric,
@@ -61,7 +69,22 @@ def aulc(
         show.note(f"warning: {warning}")
     tables.save(table, out)
     show.note(f"{out} written")
-    _print(table, area, len(found.unfinished), "json" if json else format)
+    _print(table, area, len(found.unfinished), wanted, "json" if json else format)
+
+
+def _cells(grid: str | None, scale: Literal["paper", "quick"]) -> list[tuple]:
+    """The keys of a grid's cells; none without a grid."""
+    from mmal_cli.core import grid as grids
+    from mmal_cli.core import plugins
+    from mmal_cli.sweep import places
+
+    if grid is None:
+        return []
+    return [_key(place.model_dump() | {"qm": plugins.label(place.qm)}) for place in places(grids.load(grid, scale))]
+
+
+def _key(config: Mapping[str, Any]) -> tuple:
+    return tuple(config[name] for name in ("dataset", "moddrop", "regime", "qm", "seed"))
 
 
 def _name_unfinished(found: Runs) -> None:
@@ -73,7 +96,7 @@ def _name_unfinished(found: Runs) -> None:
         show.note(f"{folder} is not finished and left out" + (f"; go on by: {helps}" if helps else ""))
 
 
-def _print(table: AulcTable, area: Area, unfinished: int, format: show.FormatName) -> None:
+def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[tuple], format: show.FormatName) -> None:
     if format == "json":
         from json import dumps
 
@@ -86,7 +109,12 @@ def _print(table: AulcTable, area: Area, unfinished: int, format: show.FormatNam
     else:
         for name, moddrop in dict.fromkeys((row.dataset, row.moddrop) for row in table.rows):
             rows = [row for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
-            _print_one(rows, table.datasets[name], area, table.metric, format)
+            _print_one(
+                rows, table.datasets[name], area, table.metric, [key for key in wanted if key[:2] == (name, moddrop)], format
+            )
+        ran = {(row.dataset, row.moddrop) for row in table.rows}
+        for (name, moddrop), cells in Counter(key[:2] for key in wanted if key[:2] not in ran).items():
+            show.paragraph(f"{name}, moddrop {'on' if moddrop else 'off'}: none of its {cells} cells has run.", format)
         if unfinished:
             said = f"{unfinished} unfinished {'run' if unfinished == 1 else 'runs'} left out (named on stderr)."
             show.paragraph(said, format)
@@ -103,13 +131,23 @@ def _plain(table: AulcTable, area: Area) -> Iterator[list[str]]:
             yield [*place, subset, weak, *("" if number is None else repr(number) for number in numbers)]
 
 
-def _print_one(rows: Sequence[AulcRow], dataset: TableDataset, area: Area, metric: str, format: show.FormatName) -> None:
-    """The table of one dataset, with or without modality dropout."""
+def _print_one(
+    rows: Sequence[AulcRow],
+    dataset: TableDataset,
+    area: Area,
+    metric: str,
+    wanted: Sequence[tuple],
+    format: show.FormatName,
+) -> None:
+    """The table of one dataset, with or without modality dropout; cells of the grid that have not run are empty and counted."""
     subsets = list(dict.fromkeys(subset for row in rows for subset in row.subsets))
     title = f"{rows[0].dataset}, moddrop {'on' if rows[0].moddrop else 'off'}: {area} of {metric.replace('_', ' ')}"
     head = ["regime", "qm", "seeds", *(_head(subset, dataset) for subset in subsets)]
     foot = [_foot(rows, subsets, dataset, area), _smallest(rows, subsets, dataset, area)]
-    lines = list(_lines(rows, subsets, dataset, area))
+    not_run = len(wanted) - sum(len(row.seeds) for row in rows)
+    if wanted and not_run:
+        foot.append(f"{not_run} of the grid's {len(wanted)} cells have not run.")
+    lines = list(_lines(rows, subsets, dataset, area, [key[2:4] for key in wanted]))
     show.table(f"{title}, mean ± sd", head, lines, "\n".join(filter(None, foot)), left=2, format=format)
     if format == "rich":
         show.result("")
@@ -121,20 +159,26 @@ def _head(subset: str, dataset: TableDataset) -> str:
     return marked(text, italic=subset == dataset.weak)
 
 
-def _lines(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area) -> Iterator[list[str]]:
+def _lines(
+    rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area, wanted: Sequence[tuple[str, str]]
+) -> Iterator[list[str]]:
     """The table's rows, with an empty line between regimes and their names said once; a regime's best is bold."""
+    from mmal_cli.core.tables import regime_order
+
     last = None
     best = {(regime, subset): _best(rows, regime, subset, area) for regime in {r.regime for r in rows} for subset in subsets}
-    for row in rows:
-        if last not in (None, row.regime):
+    found = {(row.regime, row.qm): row for row in rows}
+    for regime, qm in sorted({*found, *wanted}, key=lambda key: (regime_order(key[0]), key[1])):
+        if last not in (None, regime):
             yield [""] * (3 + len(subsets))
-        said, last = "" if row.regime == last else row.regime, row.regime
-        cells = []
-        for subset in subsets:
-            found = getattr(row.subsets[subset], area) if subset in row.subsets else None
-            is_best = found is not None and round(found.mean, DECIMALS) == best[row.regime, subset]
-            cells.append(marked(_spread(found, dataset.factor(subset)), is_best, subset == dataset.weak))
-        yield [said, row.qm, str(len(row.seeds)), *cells]
+        said, last = "" if regime == last else regime, regime
+        row = found.get((regime, qm))
+        cells = [""] * len(subsets)
+        for number, subset in enumerate(subsets if row else ()):
+            of = getattr(row.subsets[subset], area) if subset in row.subsets else None
+            is_best = of is not None and round(of.mean, DECIMALS) == best[regime, subset]
+            cells[number] = marked(_spread(of, dataset.factor(subset)), is_best, subset == dataset.weak)
+        yield [said, qm, str(len(row.seeds) if row else 0), *cells]
 
 
 def _best(rows: Sequence[AulcRow], regime: str, subset: str, area: Area) -> float | None:

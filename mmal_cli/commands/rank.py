@@ -75,7 +75,7 @@ def _blocks(source: AulcTable, weak: Sequence[str], only: Sequence[str], moddrop
     """What is ranked: which datasets, which variant of each, on which subset."""
     from mmal_cli.analysis import ranks
     from mmal_cli.core.errors import BAD_DATA, UserError, unknown
-    from mmal_cli.runs import main_variant
+    from mmal_cli.core.settings import main_variant
 
     chosen = dict(_weak_option(text) for text in weak)
     for name in [*chosen, *only]:

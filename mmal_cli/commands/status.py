@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,8 +24,10 @@ def status(
     grid: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Show the cells of this grid, those not begun too.")
     ] = None,
+    scale: Annotated[Literal["paper", "quick"], typer.Option(help="Of the grid, as in sweep.")] = "paper",
     watch: Annotated[bool, typer.Option("--watch/--once", help="On a terminal: refresh until Ctrl-C.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print every cell as JSON, no table.")] = False,
+    format: show.Format = "rich",
+    json: Annotated[bool, typer.Option("--json", help="Every cell: --format json.")] = False,
 ) -> None:
     """Show which runs are done, running, failed, part done and to do, on any engine."""
     import sys
@@ -34,15 +36,15 @@ def status(
     from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.sweep import in_folder
 
-    wanted = None if grid is None else grids.load(grid)
+    wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
         raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
-    if json:
+    if json or format == "json":
         _print_json(in_folder(runs, wanted))
     elif watch and sys.stdout.isatty():
         _watch(runs, wanted)
     else:
-        _print(runs, in_folder(runs, wanted))
+        _print(runs, in_folder(runs, wanted), format)
 
 
 def _watch(runs: Path, wanted: Grid | None) -> None:
@@ -59,7 +61,7 @@ def _watch(runs: Path, wanted: Grid | None) -> None:
     def page() -> Text:
         text = io.StringIO()
         with redirect_stdout(text):
-            _print(runs, in_folder(runs, wanted))
+            _print(runs, in_folder(runs, wanted), "rich")
         return Text(text.getvalue().rstrip(), no_wrap=True, overflow="crop")
 
     with suppress(KeyboardInterrupt), Live(page(), auto_refresh=False, redirect_stdout=False) as live:
@@ -68,7 +70,7 @@ def _watch(runs: Path, wanted: Grid | None) -> None:
             live.update(page(), refresh=True)
 
 
-def _print(runs: Path, cells: Mapping[Path, Found]) -> None:
+def _print(runs: Path, cells: Mapping[Path, Found], format: show.FormatName) -> None:
     from mmal_cli.sweep import rows
 
     if not cells:
@@ -87,10 +89,10 @@ def _print(runs: Path, cells: Mapping[Path, Found]) -> None:
     totals = {state: sum(found.state == state for found in cells.values()) for state in ("done", "running", "failed")}
     foot = f"{len(cells)} cells: " + ", ".join(f"{count} {state}" for state, count in totals.items())
     columns = ("dataset", "regime", "method", "done", "running", "part done", "failed", "to do", "now")
-    show.table("", columns, lines, foot, left=3)
+    show.table("", columns, lines, foot, left=3, format=format)
     for folder, found in cells.items():
         if found.state == "failed":
-            show.result(f"failed: {folder}\n  {found.error}")
+            show.paragraph(f"failed: {folder}\n  {found.error}", format)
 
 
 def _now(row: Row) -> str:

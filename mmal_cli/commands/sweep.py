@@ -28,7 +28,8 @@ def sweep(
         typer.Option(metavar="N", help="Cells at once; default: one a GPU, or a core.", show_default=False),
     ] = None,
     gpu: Annotated[str, typer.Option(metavar="auto|none|N,...", help="All GPUs, the CPU, or these.")] = "auto",
-    scale: Annotated[Literal["paper", "quick"], typer.Option(help="quick: small and fast, as --with quick.")] = "paper",
+    scale: Annotated[Literal["paper", "quick"], typer.Option(help="quick: small stand-ins, in minutes on a CPU.")] = "paper",
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out datasets that are not there.")] = False,
     data_root: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the datasets lie.")] = Path("data"),
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
     progress: show.Progress = "auto",
@@ -43,7 +44,7 @@ def sweep(
     from mmal_cli import sweep as cells
     from mmal_cli.core import plugins
 
-    wanted = _grid(grid, scale)
+    wanted = _grid(grid, scale, data_root, skip_missing)
     runner = plugins.load("engines", engine, "engine", must_have="run")
     options = engines.Options(jobs, gpu)
     devices = runner.devices(options)
@@ -64,14 +65,23 @@ def sweep(
         raise typer.Exit(FAILED)
 
 
-def _grid(name: str, scale: str) -> Grid:
-    """The grid, with the overlay quick put last if asked."""
+def _grid(name: str, scale: Literal["paper", "quick"], root: Path, skip_missing: bool) -> Grid:
+    """The grid at a scale; if asked, without the datasets that are not there, each with a note."""
     from mmal_cli.core import grid
+    from mmal_cli.core.datasets import MANIFEST, maker
+    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.sweep import places
 
-    found = grid.load(name)
-    if scale == "paper" or "quick" in found.overlays:
+    found = grid.load(name, scale)
+    if not skip_missing:
         return found
-    return found.model_copy(update={"overlays": [*found.overlays, "quick"]})
+    missing = {name: folder for name, folder in found.folders(root).items() if not (folder / MANIFEST).exists()}
+    if len(missing) == len(found.datasets):
+        raise UserError(f"none of the datasets of {name} is there: {', '.join(map(str, missing.values()))}", BAD_DATA)
+    for dataset, folder in missing.items():
+        cells = sum(place.dataset == dataset for place in places(found))
+        show.note(f"{folder} is not there: its {cells} cells stay empty; make it by: {maker(folder, dataset)}")
+    return found.without(missing)
 
 
 def _run(runner, todo: Sequence, options, name: str, progress: str) -> list[Outcome]:

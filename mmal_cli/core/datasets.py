@@ -34,7 +34,7 @@ def read(folder: Path, name: str = "") -> Dataset:
         raise UserError(f"{folder} is a file, expected a dataset's folder{helps}")
     if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.glob("*.h5")):
         raise UserError(f"{folder} is not complete: it has shards and no {MANIFEST}; give its command again", BAD_DATA)
-    return Dataset.read(folder / MANIFEST, helps=_maker(folder, name or folder.name))
+    return Dataset.read(folder / MANIFEST, helps=maker(folder, name or folder.name))
 
 
 def read_all(folders: Mapping[str, Path]) -> dict[str, Dataset]:
@@ -52,7 +52,7 @@ def read_all(folders: Mapping[str, Path]) -> dict[str, Dataset]:
     return found
 
 
-def _maker(folder: Path, name: str) -> str:
+def maker(folder: Path, name: str) -> str:
     """The command that would make this dataset folder."""
     real = {name: f"mmal prepare-{name} SOURCE" for name in ("share", "food101")}
     real["mimic"] = "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"

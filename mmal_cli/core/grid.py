@@ -1,5 +1,6 @@
 """Grid files: datasets x regimes x query methods x modality dropout x seeds, the cells of one table."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -8,8 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 from mmal_cli.core import files, plugins
 from mmal_cli.core.errors import WRONG_USE
 from mmal_cli.core.manifest import NAME, Strict, check
+from mmal_cli.core.settings import main_variant
 
 GRIDS = "grids"
+QUICK = "_quick.yaml"  # in grids/, not listed
 T = TypeVar("T")
 
 
@@ -56,16 +59,51 @@ class Grid(Strict):
         own = self.cells.get(dataset, Override())
         return self.model_copy(update={key: value for key, value in own if value is not None})
 
+    def without(self, names: Collection[str]) -> "Grid":
+        """The grid without some of its datasets."""
+        left = {name: folder for name, folder in self.datasets.items() if name not in names}
+        cells = {name: own for name, own in self.cells.items() if name not in names}
+        return self.model_copy(update={"datasets": left, "cells": cells})
+
     def folders(self, root: Path) -> dict[str, Path]:
         """Where the datasets lie: as the grid says, otherwise in `<root>/<name>`."""
         return {name: root / name if folder is None else Path(folder) for name, folder in self.datasets.items()}
 
 
-def load(name: str) -> Grid:
-    """A grid by its name in grids/, or by a path.
+class Quick(Strict):
+    """`grids/_quick.yaml`: which dataset stands in for which, and what else the scale quick has in place of a grid's own."""
+
+    datasets: dict[str, str]
+    seeds: Several[Seed]
+    overlays: list[str] = Field(alias="with")
+    assignments: list[str] = Field(alias="set")
+
+
+def load(name: str, scale: Literal["paper", "quick"] = "paper") -> Grid:
+    """A grid by its name in grids/, or by a path, at a scale.
 
     Raises:
         UserError: unknown, not there, or not a grid; names the first wrong key.
     """
     path = plugins.find(GRIDS, name, "grid", ".yaml")
-    return check(Grid, files.read_yaml(path, code=WRONG_USE), str(path) if "/" in name else f"{GRIDS}/{path.name}")
+    grid = check(Grid, files.read_yaml(path, code=WRONG_USE), str(path) if "/" in name else f"{GRIDS}/{path.name}")
+    return grid if scale == "paper" else _quick(grid)
+
+
+def _quick(grid: Grid) -> Grid:
+    """The grid small: stand-ins take the place of its datasets, with their modality dropout; few seeds, short trainings."""
+    quick = check(Quick, files.read_yaml(plugins.PACKAGE / GRIDS / QUICK), f"{GRIDS}/{QUICK}")
+    cells = {}
+    for name in grid.datasets:
+        own = grid.cells.get(name, Override())
+        drops = [main_variant(name) if drop == "protocol" else drop for drop in own.moddrop or grid.moddrop]
+        changed = {"moddrop": list(dict.fromkeys(drops)), "seeds": quick.seeds}
+        cells[quick.datasets.get(name, name)] = own.model_copy(update=changed)
+    return grid.model_copy(
+        update={
+            "datasets": {quick.datasets.get(name, name): folder for name, folder in grid.datasets.items()},
+            "cells": cells,
+            "overlays": [*grid.overlays, *(name for name in quick.overlays if name not in grid.overlays)],
+            "assignments": [*quick.assignments, *grid.assignments],
+        }
+    )

@@ -157,6 +157,13 @@ def resolve(
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
 
 
+def main_variant(dataset: str) -> bool:
+    """Whether the dataset's protocol (the default one, if it has none of its own) trains with modality dropout."""
+    name = dataset if dataset in plugins.names(PROTOCOLS, ".yaml") else "default"
+    path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
+    return manifest.check(Protocol, files.read_yaml(path), f"{PROTOCOLS}/{path.name}").train.moddrop.enabled
+
+
 def for_name(table: Mapping[str, Any], name: str, kind: str, key: str) -> Any:
     """Looks a modality up by its name, then by its kind; `key` is what the settings call the table."""
     if name in table or kind in table:

@@ -1,0 +1,91 @@
+"""The paper's tables from the shell: grids small by --scale quick, cells that have not run empty and counted, make's chain."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import fake_runs
+import tiny
+
+from mmal_cli.core import grid
+from mmal_cli.core.settings import resolve
+from mmal_cli.sweep import places
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_table_at_the_scale_quick_has_stand_ins_with_the_moddrop_of_what_they_stand_for():
+    cells = places(grid.load("table2", "quick"))
+    assert {(p.dataset, p.moddrop) for p in cells} == {
+        ("missing-small", True), ("share", True), ("unique-small", True), ("synergy-small", False)
+    }  # fmt: skip
+    assert {p.seed for p in cells} == {0, 1}
+    assert len(cells) == 4 * 3 * 7 * 2
+    assert {(p.dataset, p.moddrop) for p in places(grid.load("table13", "quick"))} == {("synergy-small", True)}
+    small = grid.load("table1", "quick")
+    settings, _ = resolve(tiny.described(3), "high", "random", small.overlays, small.assignments, True)
+    assert (settings.train.epochs, settings.budget.cycles, settings.model.encoders) == (6, 3, {"image": "convnet"})
+
+
+def test_cells_of_a_grid_that_have_not_run_are_empty_and_counted(mmal, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "{datasets: {share: null, food: null}, regimes: [low, mid], qms: [random, badge], moddrop: [true], seeds: [0, 1]}"
+    )
+    curves = {"a": [0.5, 0.5], "b": [0.1, 0.3]}
+    ran = [("low", "random", 0), ("low", "random", 1), ("low", "badge", 1), ("low", "entropy", 0)]
+    fake_runs.write(tmp_path / "runs", *(fake_runs.record(curves, regime=r, qm=qm, seed=s) for r, qm, s in ran))
+    said = mmal("aulc", "runs", "--grid", "mine.yaml", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    lines = [line.split() for line in said.stdout.splitlines()]
+    assert ["low", "badge", "1", "0.50", "±", "-", "0.20", "±", "-"] in lines
+    assert ["random", "2", "0.50", "±", "0.00", "0.20", "±", "0.00"] in lines
+    assert ["mid", "badge", "0"] in lines
+    assert ["random", "0"] in lines
+    assert "entropy" not in said.stdout
+    assert "5 of the grid's 8 cells have not run." in said.stdout
+    assert "food, moddrop on: none of its 8 cells has run." in said.stdout
+    none = mmal("aulc", "runs", "--grid", "smoke", cwd=tmp_path)
+    assert none.returncode == 3
+    assert "error: runs holds no finished run of grid smoke; run it: mmal sweep smoke --scale paper" in none.stderr
+
+
+def test_datasets_that_are_not_there_can_be_left_out(mmal, tmp_path):
+    tiny.make(tmp_path / "data" / "tiny")
+    (tmp_path / "mine.yaml").write_text(
+        "{datasets: {tiny: null, share: null}, regimes: [low], qms: [random], moddrop: [true], seeds: [0, 1, 2], with: [quick]}"
+    )
+    said = mmal("sweep", "mine.yaml", "--dry-run", "--skip-missing", "--gpu", "none", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "data/share is not there: its 3 cells stay empty; make it by: mmal prepare-share SOURCE" in said.stderr
+    assert re.search(r"cells left +3 of 3", said.stdout)
+    nothing = mmal("sweep", "table15", "--skip-missing", cwd=tmp_path)
+    assert nothing.returncode == 3
+    assert "error: none of the datasets of table15 is there: data/food101" in nothing.stderr
+
+
+def test_status_in_every_format(mmal, tmp_path):
+    fake_runs.write(tmp_path / "runs", fake_runs.record({"a": [0.5], "b": [0.1]}))
+    said = {
+        name: mmal("status", "runs", "--format", name, cwd=tmp_path).stdout for name in ("rich", "md", "csv", "latex", "json")
+    }
+    assert "| share | low | random |" in said["md"]
+    assert "share,low,random,1" in said["csv"]
+    assert r"\begin{tabular}" in said["latex"]
+    assert json.loads(said["json"])[0]["state"] == "done"
+    assert "1 cells: 1 done, 0 running, 0 failed" in said["rich"]
+
+
+def test_make_shows_the_chain_of_every_table():
+    tables = [f"table{number}" for number in (1, 2, 3, 4, *range(7, 17))]
+    for table in tables:
+        assert (ROOT / "mmal_cli" / "grids" / f"{table}.yaml").exists()
+        command = ["make", "-n", table, "SCALE=quick", "ENGINE=slurm", "MIMIC_IV=a", "MIMIC_IV_ECG=b", "FOOD101_SOURCE=c"]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert said.returncode == 0, said.stderr
+        assert f"mmal sweep {table} --engine slurm --scale quick --skip-missing" in said.stdout
+        assert f"mmal aulc runs-quick --grid {table} --scale quick" in said.stdout
+        assert ("mmal rank " in said.stdout) == (table == "table3")
+    said = subprocess.run(["make", "-n", "table3"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "gen-quint --setting synergy  --out data/synergy" in said
+    assert "prepare-share" not in said
