@@ -58,6 +58,7 @@ class Cell:
                 "modalities": [m.name for m in d.modalities],
                 "weak": d.weak,
                 "ceiling": d.ceiling,
+                **({"restricted": True} if d.restricted else {}),
             }
         }
 
@@ -72,15 +73,15 @@ class Cell:
         return out / self.dataset.name / self.regime / f"{plugins.label(self.qm)}{suffix}" / f"seed-{self.seed}"
 
 
-def pretrained(model: Model) -> dict[str, str]:
-    """sha256 of the weights that encoders start from, by their key in model.encoders; nothing for those that start random."""
+def pretrained(model: Model) -> dict[str, dict[str, str]]:
+    """sha256 of the files that encoders start from, by their key in model.encoders; nothing for those that start random."""
     found = {}
     for key, name in model.encoders.items():
         module = plugins.load("encoders", name, "encoder", must_have="Encoder")
-        if hasattr(module, "weights"):
+        if hasattr(module, "pretrained"):
             options = model.encoder_options.get(plugins.label(name), {})
             try:
-                found[key] = _sha256(module.weights(**options).resolve())
+                found[key] = {part: _sha256(path.resolve()) for part, path in module.pretrained(**options).items()}
             except TypeError as error:
                 raise UserError(f"{name}: {error} (options: {options})") from error
     return found

@@ -70,7 +70,8 @@ def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
 def shrunk(split: Split, most: Mapping[str, int]) -> Split:
     """The split with images and series made small enough that no side and no length is above a number.
 
-    Neighbours are averaged, the same whole number of them along each side; what they do not fill at the far end is left out.
+    Neighbours are averaged, a whole number of them, the same along each side that has so many; what they do not fill at the far
+    end is left out.
 
     Args:
         most: modality name or kind -> pixels of a side or samples of a series.
@@ -79,21 +80,24 @@ def shrunk(split: Split, most: Mapping[str, int]) -> Split:
     """
     modalities, inputs = [], dict(split.inputs)
     for modality in split.modalities:
-        step = shrinking(modality, most)
-        if step > 1:
-            inputs[modality.name] = torch.cat([_averaged(x, step) for x in inputs[modality.name].split(AT_A_TIME)])
+        steps = shrinking(modality, most)
+        if max(steps, default=1) > 1:
+            inputs[modality.name] = torch.cat([_averaged(x, steps) for x in inputs[modality.name].split(AT_A_TIME)])
             modality = modality.model_copy(update={"shape": tuple(inputs[modality.name].shape[1:])})
         modalities.append(modality)
     return replace(split, modalities=tuple(modalities), inputs=inputs)
 
 
-def shrinking(modality: Modality, most: Mapping[str, int]) -> int:
-    """How many neighbours are averaged along a side; 1 for what is small enough, or has no sides."""
+def shrinking(modality: Modality, most: Mapping[str, int]) -> tuple[int, ...]:
+    """How many neighbours are averaged along each side; none for what has no limit or no sides."""
     limit = most.get(modality.name, most.get(modality.kind))
-    return 1 if limit is None or modality.kind not in ("image", "series") else math.ceil(max(modality.shape[1:]) / limit)
+    if limit is None or modality.kind not in ("image", "series"):
+        return ()
+    step = math.ceil(max(modality.shape[1:]) / limit)
+    return tuple(min(step, side) for side in modality.shape[1:])
 
 
-def _averaged(x: Tensor, step: int) -> Tensor:
+def _averaged(x: Tensor, step: tuple[int, ...]) -> Tensor:
     """(n, C, H, W) or (n, C, T) in the same dtype, whole numbers rounded."""
     pool = functional.avg_pool2d if x.ndim == 4 else functional.avg_pool1d
     mean = pool(x.float(), step)

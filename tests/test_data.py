@@ -25,4 +25,12 @@ def test_neighbours_are_averaged_until_no_side_is_too_long():
     assert found.inputs["a"].dtype == torch.uint8
     assert np.abs(found.inputs["b"].numpy() - series.numpy().reshape(5, 2, 7, 3).mean(axis=3)).max() <= 0.51
     assert found.inputs["c"] is small
+    thin = Split(
+        (Modality(name="a", kind="image", shape=(1, 2, 100), dtype="uint8"),),
+        2,
+        {"a": image[:, :1, :2, :1].expand(5, 1, 2, 100)},
+        split.present[:, :1],
+        split.labels,
+    )
+    assert shrunk(thin, {"image": 10}).inputs["a"].shape == (5, 1, 1, 10)
     assert found.inputs["d"] is vector

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import real
+import typer
 import yaml
 from fake_mimic import source
 
@@ -51,7 +52,8 @@ def test_a_sample_is_its_admission_and_the_map_says_which(mmal, made_up, tmp_pat
     assert "16 ECGs read by wfdb too: no difference" in done.stderr
     dataset = Dataset.read(tmp_path / "data/mimic/dataset.yaml")
     assert dataset.restricted
-    path = tmp_path / "data/mimic-source-map.csv"
+    path = tmp_path / f"data/mimic-source-map-{dataset.id}.csv"
+    assert (tmp_path / "data/mimic").stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
     sources = {row["id"]: row for row in csv.DictReader(path.read_text().splitlines())}
     paths = {str(row["study_id"]): row["path"] for row in rows["record_list"]}
@@ -112,6 +114,7 @@ def test_the_order_of_rows_and_columns_and_the_packing_change_nothing(mmal, made
     assert again.returncode == 0
     assert f"already done: {other}" in again.stderr
     refused = prepare(mmal, folder, "--out", other, "--indicators", cwd=tmp_path)
+    assert "reading" not in refused.stderr
     assert refused.returncode == 2
     assert "belongs to another configuration: indicators (there False, asked True)" in refused.stderr
 
@@ -146,12 +149,41 @@ def test_bad_input_is_one_message(mmal, made_up, tmp_path):
         (tmp_path / "alive/iv/hosp" / name).unlink(missing_ok=True)
     subjects = {row["subject_id"] for row in source(tmp_path / "again", patients=4, seed=3)["patients"]}
     (tmp_path / "alive/iv/hosp/patients.csv").write_text("subject_id,dod\n" + "".join(f"{s},\n" for s in subjects))
+    said = prepare(mmal, folder, "--test-subjects", 60, cwd=tmp_path)
+    assert said.returncode == 2
+    assert re.search(r"error: --test-subjects 60 leaves none of the \d+ to train on", said.stderr)
     said = prepare(mmal, tmp_path / "alive", "--test-subjects", 1, cwd=tmp_path)
     assert said.returncode == 3
     assert re.search(
         r"error: train has \d+ samples of which none is 'dead within a year of admission'; choose another", said.stderr
     )
     assert not list(tmp_path.glob("data/**/*.h5"))
+
+
+def test_a_map_never_speaks_of_another_dataset_and_a_bug_never_of_patients(mmal, made_up, tmp_path):
+    folder, _ = made_up
+    (tmp_path / "here").mkdir()
+    for seed in (0, 1):
+        done = prepare(mmal, folder, "--seed", seed, "--force", "--keep-map", "--out", ".", cwd=tmp_path / "here")
+        assert done.returncode == 0, done.stderr
+        made = Dataset.read(tmp_path / "here/dataset.yaml")
+        assert (tmp_path / f"here-source-map-{made.id}.csv").exists()
+    assert len(list(tmp_path.glob("here-source-map-*.csv"))) == 2
+
+
+def test_a_bug_shows_frames_and_no_words(capsys):
+    from mmal_cli.commands.prepare_mimic import _discreet
+
+    def stumble():
+        raise ValueError("subject 10000032")
+
+    with pytest.raises(typer.Exit) as ended, _discreet():
+        stumble()
+    said = capsys.readouterr().err
+    assert ended.value.exit_code == 1
+    assert "in stumble" in said
+    assert "ValueError (its words may quote the data and are left out)" in said
+    assert "10000032" not in said.replace('raise ValueError("subject 10000032")', "")
 
 
 @pytest.mark.parametrize("package", ["polars", "wfdb"])
@@ -170,7 +202,7 @@ def test_the_real_demo_from_files_to_ranks(mmal, tmp_path):
     done = mmal("prepare-mimic", REAL, REAL / "ecg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     counts = Dataset.read(tmp_path / "data/mimic/dataset.yaml").counts
-    assert [counts[split]["classes"] for split in ("train", "test")] == [[70, 20], [25, 2]]
+    assert [counts[split]["classes"] for split in ("train", "test")] == [[78, 15], [17, 7]]
     for qm in ("badge", "random"):
         ran = mmal(
             "al-run",

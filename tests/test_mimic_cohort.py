@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 from collections import Counter, defaultdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from fake_mimic import COLUMNS, heartbeat, source, write_record, write_table
 
 from data_recipes.mimic import cohort, ecg, labs, recipe, tables
 from data_recipes.mimic.items import ITEMS
+from data_recipes.order import shuffled
 from data_recipes.workers import processes
 from mmal_cli.core.errors import BAD_DATA, UserError
 
@@ -26,7 +28,7 @@ def gather(iv: Path, records: Path) -> cohort.Cohort:
 
 
 def moment(text: str) -> datetime:
-    return datetime.strptime(text, tables.TIME)
+    return datetime.strptime(text, tables.TIMES[0])
 
 
 def one_by_one(rows: dict[str, list[dict]], root: Path) -> tuple[dict, Counter]:
@@ -103,7 +105,7 @@ def test_the_real_demo_is_read_as_one_by_one():
     rows["labevents"] = [r for r in rows["labevents"] if r["subject_id"] in keys and int(r["itemid"]) in ITEMS]
     found = gather(REAL, REAL / "ecg")
     assert_as_one_by_one(found, rows, REAL / "ecg")
-    assert [step["admissions"] for step in found.steps] == [275, 275, 275, 268, 118, 118, 118, 118, 117]
+    assert [step["admissions"] for step in found.steps] == [275, 275, 275, 268, 118, 118, 118, 118, 118, 117]
     assert tables.unknown_items(REAL / "hosp") == []
 
 
@@ -155,7 +157,9 @@ def test_a_time_of_death_before_admission_counts_as_well(tmp_path):
         ("2150-01-02 10:00:00", True),
         ("2150-01-02 10:00:01", False),
         ("", False),
-        ("soon", False),
+        ("2150-01-02T10:00:00", True),
+        ("2150-01-02 10:00:00.000", True),
+        ("2150-01-02 10:01", False),
     ],
 )
 def test_windows_are_24_hours_and_their_ends_are_inside(tmp_path, charttime, inside):
@@ -217,7 +221,7 @@ def test_rows_of_no_use_are_dropped_and_counted(tmp_path):
         (lambda f: (f / "ecg/record_list.csv").unlink(), r"record_list.csv\[.gz\] not found in MIMIC_IV_ECG"),
         (
             lambda f: (f / "iv/hosp/patients.csv").write_text("subject_id,gender\n10000032,F\n"),
-            "patients.csv in MIMIC_IV/hosp lacks dod",
+            r"patients.csv in MIMIC_IV/hosp lacks dod among its 2 columns; has it a header line\?",
         ),
         (lambda f: (f / "iv/hosp/patients.csv").write_text(""), "patients.csv is not a table that can be read"),
         (lambda f: (f / "iv/hosp/patients.csv").write_text('subject_id,dod\n"10000032'), "patients.csv is not a table"),
@@ -231,6 +235,105 @@ def test_what_is_wrong_with_a_table_is_said_without_its_rows(tmp_path, harm, mes
     assert caught.value.code == BAD_DATA
     assert "10000032" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_table_without_its_header_shows_no_row(tmp_path, name):
+    source(tmp_path, patients=20, packed=False)
+    path = next(tmp_path.rglob(f"{name}.csv"))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[1:]))
+    with pytest.raises(UserError, match=rf"{name}.csv in .* columns; has it a header line") as caught:
+        tables.unknown_items(tmp_path / "iv/hosp") if name == "d_labitems" else gather(tmp_path / "iv", tmp_path / "ecg")
+    assert not [word for word in lines[1].strip().split(",") if len(word) > 4 and word in str(caught.value)]
+
+
+def test_a_column_of_another_kind_is_an_error_not_a_small_cohort(tmp_path):
+    with pytest.raises(
+        UserError, match=r"labevents.csv in MIMIC_IV/hosp: 1 of the first 1 values of charttime are not times like"
+    ):
+        tables_of(tmp_path, **admission(charttime="soon"))
+    with pytest.raises(
+        UserError, match=r"record_list.csv in MIMIC_IV_ECG: 1 of the first 1 values of subject_id are not whole numb"
+    ):
+        tables_of(
+            tmp_path, **{**admission(), "record_list": [{"subject_id": "p1", "study_id": 9, "ecg_time": "", "path": "files/9"}]}
+        )
+
+
+@pytest.mark.parametrize("export", ["quote all", "NA", "T in every second row", "floats", "spaces"])
+def test_other_exports_of_the_same_tables_give_the_same_cohort(tmp_path, export):
+    rows = source(tmp_path, patients=60, packed=False)
+    expected = gather(tmp_path / "iv", tmp_path / "ecg")
+    for name, table in rows.items():
+        path = next(tmp_path.rglob(f"{name}.csv"))
+        names = {"T in every second row": ("admittime", "charttime", "ecg_time"), "floats": ("subject_id", "hadm_id", "itemid")}
+        for number, row in enumerate(table):
+            for key in [key for key in names.get(export, ()) if row.get(key)]:
+                if export == "floats":
+                    row[key] = f"{row[key]}.0"
+                elif number % 2:
+                    row[key] = row[key].replace(" ", "T")
+        lines = csv.DictWriter(
+            text := io.StringIO(),
+            COLUMNS[name],
+            restval="NA" if export == "NA" else "",
+            extrasaction="ignore",
+            quoting=csv.QUOTE_ALL if export == "quote all" else csv.QUOTE_MINIMAL,
+        )
+        lines.writeheader()
+        blank = "NA" if export == "NA" else ""
+        pad = " " if export == "spaces" else ""
+        lines.writerows(
+            {k: pad + str(v) if k.endswith("_id") and v != "" else (blank if v == "" else v) for k, v in row.items()}
+            for row in table
+        )
+        path.write_text(text.getvalue())
+    found = gather(tmp_path / "iv", tmp_path / "ecg")
+    assert found.steps == expected.steps
+    assert np.array_equal(found.labs, expected.labs, equal_nan=True)
+    assert found.label.tolist() == expected.label.tolist()
+
+
+def test_a_table_that_is_there_twice_is_not_chosen_from(tmp_path):
+    source(tmp_path, patients=20)
+    (tmp_path / "iv/hosp/labevents.csv").write_text("half unpacked")
+    with pytest.raises(
+        UserError, match=r"MIMIC_IV/hosp has both labevents.csv and labevents.csv.gz; remove the one that may not"
+    ):
+        gather(tmp_path / "iv", tmp_path / "ecg")
+
+
+def test_bytes_that_are_no_utf8_harm_nothing(tmp_path):
+    rows = admission()
+    rows["admissions"][0]["race"] = "M\xe4nnlich"
+    tables_of(tmp_path, **rows)
+    path = tmp_path / "iv/hosp/admissions.csv"
+    path.write_bytes(path.read_text().encode("latin-1"))
+    assert len(gather(tmp_path / "iv", tmp_path / "ecg").label) == 1
+
+
+def test_a_death_in_hospital_without_dod_is_a_death(tmp_path):
+    rows = admission()
+    rows["admissions"][0]["deathtime"] = "2150-01-09 12:00:00"
+    assert tables_of(tmp_path, **rows).label.tolist() == [1]
+
+
+def test_rows_that_are_there_twice_count_once(tmp_path):
+    rows = admission()
+    rows["patients"] *= 2
+    rows["admissions"] = [rows["admissions"][0] | {"admittime": ""}, *rows["admissions"] * 2]
+    found = tables_of(tmp_path, **rows)
+    assert (len(found.label), found.steps[1]["dropped"]) == (1, 2)
+
+
+@pytest.mark.parametrize("path", ["../elsewhere/9", "{}/elsewhere/9"])
+def test_no_record_outside_the_folder_is_read(tmp_path, path):
+    write_record(tmp_path / "elsewhere/9", heartbeat(1))
+    rows = admission()
+    rows["record_list"][0]["path"] = path.format(tmp_path)
+    with pytest.raises(UserError, match=f"dropped 1 ECG {ecg.ABSENT}"):
+        tables_of(tmp_path, **rows)
 
 
 @pytest.mark.parametrize("name", ["admissions", "labevents", "patients"])
@@ -257,10 +360,20 @@ def test_percentiles_are_fitted_on_some_rows_and_right_continuous():
     assert labs.percentiles(values, fit_on, indicators=False).shape == (7, 2)
 
 
+def test_who_lacks_the_source_cannot_undo_the_orders(tmp_path):
+    source(tmp_path, patients=60)
+    found = gather(tmp_path / "iv", tmp_path / "ecg")
+    mimic = recipe.Mimic(found, tmp_path / "ecg", 10, False, 5, seed=0)
+    subjects = np.unique(found.table["subject_id"].to_numpy(), return_inverse=True)[1]
+    for known in (("mimic", "subjects"), ("mimic", "subjects", recipe.head(mimic)["recipe"]["sources"])):
+        order = shuffled(mimic.subjects, 0, *known)  # all that the manifest gives away
+        assert (order[mimic.groups] == subjects).mean() < 0.2
+
+
 def test_no_patient_is_in_both_splits_and_nobody_tested_on_is_fitted_on(tmp_path):
     source(tmp_path, patients=60)
     found = gather(tmp_path / "iv", tmp_path / "ecg")
-    few, many = (recipe.Mimic(found, tmp_path / "ecg", asked, False, 5, seed=0) for asked in (10, 30_000))
+    few, many = (recipe.Mimic(found, tmp_path / "ecg", asked, False, 5, seed=0) for asked in (10, None))
     subjects = found.table["subject_id"].to_numpy()
     for mimic, tested in ((few, 10), (many, len(set(subjects)) // 4)):
         inside = {split: set(subjects[rows]) for split, rows in mimic.splits.items()}

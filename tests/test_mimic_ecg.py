@@ -74,6 +74,7 @@ HARMS = {
     "two leads of one name": lambda path: edit(path, " V2", " V1"),
     "another lead": lambda path: edit(path, " V6", " V7"),
     "two units": lambda path: edit(path, "mV 16 0", "uV 16 0", 1),
+    "an endless baseline": lambda path: edit(path, "(0)", f"({'9' * 400})"),
     "a signal elsewhere": lambda path: edit(path, "r.dat", "../r.dat"),
 }
 
@@ -88,7 +89,40 @@ def edit(path: Path, old: str, new: str, count: int = -1) -> None:
 def test_a_record_of_another_layout_is_unreadable_and_nothing_worse(tmp_path, harm):
     write_record(tmp_path / "r", heartbeat(3))
     HARMS[harm](tmp_path / "r")
+    assert reason(tmp_path / "r") == (ecg.ABSENT if harm in ("no header", "no signal") else ecg.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(" 500 5000", " 500/500 5000"), (" 16 200", " 16x1 200"), (" 16 200", " 16:0+0 200"), ("# a", "  # a")]
+)
+def test_other_ways_to_say_the_same_are_read_as_wfdb_reads_them(tmp_path, old, new):
+    write_record(tmp_path / "r", heartbeat(4))
+    edit(tmp_path / "r", old, new)
+    assert ecg.usable(tmp_path / "r").physical.shape == (12, 5000)
+    assert compare([tmp_path / "r"]) in (0, 1)
+
+
+def test_a_date_that_wfdb_cannot_read_is_counted_and_nothing_of_it_said(tmp_path):
+    write_record(tmp_path / "r", heartbeat(4))
+    write_record(tmp_path / "s", heartbeat(5))
+    edit(tmp_path / "r", "16/07/2131", "31/02/2131")
+    assert compare([tmp_path / "r", tmp_path / "s"]) == 1
+
+
+def test_a_record_that_only_wfdb_reads_ends_the_run(tmp_path):
+    write_record(tmp_path / "r", heartbeat(4), names=(*IN_FILE[:11], "Vx"))
     assert reason(tmp_path / "r") == ecg.UNREADABLE
+    with pytest.raises(UserError, match=r"mmal calls an ECG unreadable that wfdb \S+ reads; please report"):
+        compare([], [tmp_path / "r"])
+    edit(tmp_path / "r", " 500 5000", " 250 5000")
+    assert compare([], [tmp_path / "r"]) == 0
+
+
+def test_a_disk_that_fails_is_no_patient_that_is_dropped(tmp_path, monkeypatch):
+    write_record(tmp_path / "r", heartbeat(4))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error", str(path))))
+    with pytest.raises(UserError, match="an ECG could not be read: Input/output error; mend that"):
+        ecg.usable(tmp_path / "r")
 
 
 def test_a_wrong_checksum_and_an_empty_record(tmp_path):

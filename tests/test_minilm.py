@@ -127,12 +127,14 @@ def test_a_run_is_known_by_its_weights_and_not_by_their_place(tmp_path):
     one, two = (filled(tmp_path / name, text=text) for name, text in (("one", "same"), ("two", "same")))
     other = filled(tmp_path / "other", text="other")
     contents = [cell(f"model.encoder_options.minilm.folder={folder}").content for folder in (one, two, other)]
-    assert contents[0]["weights"] == {"tokens": files.sha256(one / minilm.WEIGHTS)}
+    assert contents[0]["weights"]["tokens"] == {
+        "weights": files.sha256(one / minilm.WEIGHTS), "config": files.sha256(one / "config.json")
+    }  # fmt: skip
     assert contents[0]["settings"]["model"]["encoder_options"] == {}
     assert str(tmp_path) not in str(contents)
     assert contents[0] == contents[1]
     assert contents[0]["weights"] != contents[2]["weights"]
-    assert cell().content["weights"] == {"tokens": files.sha256(minilm.find() / minilm.WEIGHTS)}
+    assert cell().content["weights"]["tokens"]["weights"] == files.sha256(minilm.find() / minilm.WEIGHTS)
     assert first._depends_on(cell(), 0.0, torch.device("cpu"))["weights"] == cell().content["weights"]
 
 

@@ -22,7 +22,7 @@ SHOWN = {
 }
 
 
-class Candidate(NamedTuple):
+class Pair(NamedTuple):
     """An image with its text: names of class and file, path of the image, the text or else the path of its page."""
 
     category: str
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
 class Listing:
     """A split as it lies there: pairs sorted by class and file, how many images and texts, and what has no partner and why."""
 
-    candidates: Sequence[Candidate]
+    pairs: Sequence[Pair]
     images: int
     texts: int
     unmatched: Mapping[str, int]
@@ -51,7 +51,7 @@ def find(source: Path, text: str | None = None) -> str:
     if not source.is_dir():
         found = "is a file" if source.exists() else "not found"
         raise UserError(f"{source} {found}, expected a folder with images/ and texts/ or texts_txt/", BAD_DATA)
-    lacks = {layout: [name for name in names if not (source / name).exists()] for layout, names in NEEDS.items()}
+    lacks = {layout: [name for name in names if not _there(source / name)] for layout, names in NEEDS.items()}
     fits = [layout for layout in NEEDS if not lacks[layout] and text in (layout, None)]
     if fits:
         return fits[0]
@@ -65,8 +65,8 @@ def find(source: Path, text: str | None = None) -> str:
 
 
 def categories(source: Path) -> list[str]:
-    """The names of the classes: the folders in images/train and images/test, sorted."""
-    return sorted({name for folder in IMAGES for name in _folders(source / folder)})
+    """The names of the classes, sorted: the folders in images/train and images/test that hold an image."""
+    return sorted({category for folder in IMAGES for (category, _), _ in _images(source / folder, Counter())})
 
 
 def read(source: Path, layout: str, split: str) -> Listing:
@@ -78,17 +78,22 @@ def read(source: Path, layout: str, split: str) -> Listing:
     unmatched: Counter[str] = Counter()
     images = dict(sorted(_images(source / "images" / split, unmatched)))
     pair = _by_title if layout == "titles" else _by_page
-    candidates, texts = pair(source, split, images, unmatched)
-    if not candidates:
+    pairs, texts = pair(source, split, images, unmatched)
+    if not pairs:
         why = ", ".join(f"{reason}: {n}" for reason, n in sorted(unmatched.items())) or "there are no images"
+        why += "; is it commas, and UTF-8?" if "row malformed" in unmatched else ""
         raise UserError(f"{source}: no image of images/{split} has a text ({why}), expected {SHOWN[layout]}", BAD_DATA)
-    return Listing(candidates, len(images), texts, dict(sorted(unmatched.items())))
+    return Listing(pairs, len(images), texts, dict(sorted(unmatched.items())))
 
 
 def lonely_pages(source: Path) -> int:
     """How many pages have no image in either split; a page does not say which split it is of."""
     images = {(category, Path(file).stem) for s in SPLITS for category, file in dict(_images(source / "images" / s, Counter()))}
     return sum(1 for key in _pages(source) if key not in images)
+
+
+def _there(path: Path) -> bool:
+    return path.is_file() if path.suffix == ".csv" else path.is_dir()
 
 
 def _folders(folder: Path) -> list[str]:
@@ -114,7 +119,7 @@ def _pages(source: Path) -> dict[tuple[str, str], str]:
 
 def _by_title(
     source: Path, split: str, images: Mapping[tuple[str, str], str], unmatched: Counter[str]
-) -> tuple[list[Candidate], int]:
+) -> tuple[list[Pair], int]:
     rows = titles.read(source / "texts" / f"{split}_titles.csv")
     files, text = {file for _, file in images}, {}
     for row in rows:
@@ -130,16 +135,16 @@ def _by_title(
             unmatched["row of another class than its image" if row.file in files else "row without an image"] += 1
     if alone := len(images) - len(text):
         unmatched["image without a row"] += alone
-    return [Candidate(*key, path, text=text[key]) for key, path in images.items() if key in text], len(rows)
+    return [Pair(*key, path, text=text[key]) for key, path in images.items() if key in text], len(rows)
 
 
 def _by_page(
     source: Path, split: str, images: Mapping[tuple[str, str], str], unmatched: Counter[str]
-) -> tuple[list[Candidate], int]:
+) -> tuple[list[Pair], int]:
     pages, found = _pages(source), []
     for (category, file), path in images.items():
         if page := pages.get((category, Path(file).stem)):
-            found.append(Candidate(category, file, path, page=page))
+            found.append(Pair(category, file, path, page=page))
         else:
             unmatched["image without a page"] += 1
     return found, len(found)

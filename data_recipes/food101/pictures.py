@@ -60,6 +60,8 @@ def _crop(image: Image.Image, size: int) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would clip at 255
     if not image.has_transparency_data:
         return image.convert("RGB")
     clear = image.convert("RGBA")

@@ -88,11 +88,11 @@ def read(
     """
     names = layouts.categories(source)
     listings = {split: layouts.read(source, layout, split) for split in layouts.SPLITS}
-    total, done = sum(len(listing.candidates) for listing in listings.values()), 0
+    total, done = sum(len(listing.pairs) for listing in listings.values()), 0
     rows, counts = {}, {}
     on_progress(0, total)
     for split, listing in listings.items():
-        pairs, found = listing.candidates, []
+        pairs, found = listing.pairs, []
         tasks = ((pairs[k : k + READ], names, tokenizer, max_tokens) for k in range(0, len(pairs), READ))
         for some in in_order(fingerprint, tasks):
             found += some
@@ -109,7 +109,7 @@ def read(
     return Food101(rows, names, layout, max_tokens=max_tokens, counts=counts, notes=notes, **said)
 
 
-def fingerprint(pairs: Sequence[layouts.Candidate], names: Sequence[str], folder: Path, most: int) -> list[Row | str]:
+def fingerprint(pairs: Sequence[layouts.Pair], names: Sequence[str], folder: Path, most: int) -> list[Row | str]:
     """Reads some pairs; in the place of one that cannot be read, why."""
     pieces, found = text.tokenizer(folder, most), []
     for pair in pairs:
@@ -122,7 +122,7 @@ def fingerprint(pairs: Sequence[layouts.Candidate], names: Sequence[str], folder
             found.append(reason)
             continue
         ids, cut = text.encode(pieces, words)
-        digest = hashlib.sha256(json.dumps([pair.category, pair.file, image, words]).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([pair.category, pair.file, image, words, ids.tolist()]).encode()).hexdigest()
         noted = [] if words.strip() else ["text empty"]
         noted += [f"text cut at {most} word pieces"] if cut else []
         found.append(Row(pair.image, names.index(pair.category), digest, ids, tuple(noted)))
@@ -139,6 +139,7 @@ def head(food: Food101) -> dict[str, Any]:
             "name": "food101",
             "seed": food.seed,
             "text": food.layout,
+            "class_names": list(food.class_names),
             "max_tokens": food.max_tokens,
             "vocabulary": food.vocabulary,
             "size": size,

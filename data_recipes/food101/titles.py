@@ -10,6 +10,7 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 
 IMAGE = re.compile(r".+\.jpe?g", re.IGNORECASE)
 ROW = re.compile(r'"?[^",\r\n]+\.jpe?g"?,', re.IGNORECASE)  # how a line begins that is a row of its own
+HEADER = re.compile(r"^\W*(image|file|path|name|id|title|text|class|label|categor)\w*", re.IGNORECASE)
 LONGEST = 2**24  # characters of a field; the csv module's own limit is 2^17
 
 
@@ -27,7 +28,7 @@ def is_image(name: str) -> bool:
 
 
 def read(path: Path) -> list[Title | None]:
-    """The rows of a file, None for those that are none. A first line that names no image is a header.
+    """The rows of a file, None for those that are none. A first line of names of columns is a header.
 
     The columns are file name, title and class; what stands between the first and the last is the title, commas and all.
     Bytes that are not UTF-8 are replaced.
@@ -39,7 +40,11 @@ def read(path: Path) -> list[Title | None]:
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}", BAD_DATA) from None
     rows = list(_rows(lines))
-    return [_title(row) for row in rows[bool(rows) and not is_image(rows[0][0].strip()) :]]
+    return [_title(row) for row in rows[bool(rows) and _is_header(rows[0]) :]]
+
+
+def _is_header(row: list[str]) -> bool:
+    return not is_image(row[0].strip()) and all(HEADER.search(cell) for cell in row)
 
 
 def _rows(lines: list[str]) -> Iterator[list[str]]:

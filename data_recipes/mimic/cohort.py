@@ -39,6 +39,7 @@ class Cohort:
         labs: (A, 50) float32 as measured, NaN where not.
         label: (A,) int64, 1 for death within a year.
         ecgs: the sha256 of each ECG's files.
+        refused: paths of records that were called unreadable, which wfdb is asked about too.
         steps: what each filter kept and dropped, in order.
         passed_over: records within a window that could not be used: reason -> how many.
     """
@@ -47,6 +48,7 @@ class Cohort:
     labs: np.ndarray
     label: np.ndarray
     ecgs: Sequence[str]
+    refused: Sequence[str]
     steps: Sequence[Mapping[str, object]]
     passed_over: Mapping[str, int]
 
@@ -81,27 +83,34 @@ def gather(
     labs = tables.first_labs(labevents, admissions)
     filters.keep("no laboratory value in the window", np.isfinite(labs).any(axis=1))
     on_table("record_list")
-    candidates = _candidates(tables.collect(records, "record_list"), admissions, filters.kept)
-    filters.keep("no ECG in the window", np.isin(np.arange(len(admissions)), list(candidates)))
-    chosen = dict(zip(candidates, _choose(mimic_iv_ecg, candidates.values(), in_order, on_progress), strict=True))
+    listed = tables.collect(records, "record_list")
+    whole = listed.drop_nulls()
+    near = _records_near(whole, admissions, filters.kept)
+    filters.keep("no ECG in the window", np.isin(np.arange(len(admissions)), list(near)))
+    chosen = dict(zip(near, _choose(mimic_iv_ecg, near.values(), in_order, on_progress), strict=True))
     why = np.array([chosen[row].why if row in chosen else "" for row in range(len(admissions))], dtype=object)
     for reason in ecg.REASONS:
         filters.keep(f"ECG {reason}", why != reason)
     rows = np.flatnonzero(filters.kept)
     if not len(rows):
         table = ", ".join(f"{step['dropped']} {step['step']}" for step in filters.steps[1:] if step["dropped"])
-        raise UserError(f"no admission is left of {len(admissions)}: dropped {table}", BAD_DATA)
-    studies, paths = zip(*(candidates[row][chosen[row].number] for row in rows), strict=True)
-    bad = {r: why for row, choice in chosen.items() for r, why in zip(candidates[row], choice.passed_over, strict=False)}
+        raise UserError(f"no admission is left of {len(admissions)}: dropped {table or 'none, the table is empty'}", BAD_DATA)
+    studies, paths = zip(*(near[row][chosen[row].number] for row in rows), strict=True)
+    bad = {r: why for row, choice in chosen.items() for r, why in zip(near[row], choice.passed_over, strict=False)}
     table = admissions[rows].select("subject_id", "hadm_id")
     return Cohort(
         table=table.with_columns(pl.Series("study_id", studies), pl.Series("path", paths)),
         labs=labs[rows],
         label=admissions["days"].is_between(0, YEAR).fill_null(False).to_numpy()[rows].astype(np.int64),
         ecgs=[chosen[row].digest for row in rows],
+        refused=sorted(path for (_, path), why in bad.items() if why == ecg.UNREADABLE),
         steps=filters.steps,
-        passed_over=dict(sorted(Counter(bad.values()).items())),
+        passed_over=dict(sorted(Counter(bad.values()).items())) | _if_any("row incomplete", len(listed) - len(whole)),
     )
+
+
+def _if_any(reason: str, count: int) -> dict[str, int]:
+    return {reason: count} if count else {}
 
 
 class _Filters:
@@ -122,7 +131,8 @@ class _Filters:
 def _admissions(hosp: Path) -> pl.DataFrame:
     """All admissions in an order of their own: subject_id, hadm_id, admittime, days until death, and whether they can be used.
 
-    Days count from the day of admission to `dod`, or to `deathtime` if that lies before admission; null for survivors.
+    Days count from the day of admission to `dod`; to `deathtime` if that lies before admission, or there is no `dod`; null for
+    survivors.
     Of no use are rows without a number or a time, of a subject that patients lacks or has with a `dod` that is no date, and all
     but the first row of one admission.
     """
@@ -130,7 +140,7 @@ def _admissions(hosp: Path) -> pl.DataFrame:
     patients = tables.collect(tables.scan(hosp, "patients", PATIENTS, "MIMIC_IV/hosp"), "patients")
     admissions = tables.collect(tables.scan(hosp, "admissions", ADMISSIONS, "MIMIC_IV/hosp"), "admissions")
     died = pl.col("dod").str.slice(0, 10).str.to_date(tables.DAY, strict=False)
-    patients = patients.drop_nulls("subject_id").unique("subject_id", keep="none")
+    patients = patients.drop_nulls("subject_id").unique().unique("subject_id", keep="none")
     patients = patients.select("subject_id", dod=died, known=died.is_not_null() | pl.col("dod").is_null())
     day = pl.col("admittime").dt.date()
     early = pl.when(pl.col("deathtime") < day).then(pl.col("deathtime"))
@@ -139,19 +149,19 @@ def _admissions(hosp: Path) -> pl.DataFrame:
         admissions.join(patients, on="subject_id", how="left", maintain_order="left")
         .sort("subject_id", "admittime", "hadm_id")
         .with_columns(
-            days=(pl.coalesce(early, "dod") - day).dt.total_days(),
-            usable=complete.fill_null(False) & pl.col("hadm_id").is_first_distinct(),
+            days=(pl.coalesce(early, "dod", "deathtime") - day).dt.total_days(),
+            usable=complete.fill_null(False) & pl.when(complete).then("hadm_id").is_first_distinct(),
         )
     )
 
 
-def _candidates(records: pl.DataFrame, admissions: pl.DataFrame, kept: np.ndarray) -> dict[int, list[tuple[int, str]]]:
+def _records_near(records: pl.DataFrame, admissions: pl.DataFrame, kept: np.ndarray) -> dict[int, list[tuple[int, str]]]:
     """Row of a kept admission -> study_id and path of the records within its window, the earliest first."""
     pl = tables.polars()
     windows = admissions.select("subject_id", "admittime", row=pl.int_range(pl.len())).filter(pl.Series(kept))
     after = (pl.col("ecg_time") - pl.col("admittime")).dt.total_seconds()
     found = (
-        windows.join(records.drop_nulls(), on="subject_id")
+        windows.join(records, on="subject_id")
         .filter(after.abs() <= tables.WINDOW)
         .sort("row", "ecg_time", "study_id", "path")
         .group_by("row", maintain_order=True)
@@ -172,12 +182,12 @@ class _Choice:
 
 def _choose(
     root: Path,
-    candidates: Iterable[list[tuple[int, str]]],
+    records: Iterable[list[tuple[int, str]]],
     in_order: InOrder,
     on_progress: Callable[[int, int], None],
 ) -> Iterator[_Choice]:
     """For each admission the earliest record that can be used."""
-    paths = [[path for _, path in records] for records in candidates]
+    paths = [[path for _, path in of_one] for of_one in records]
     tasks = [(root, paths[start : start + AT_A_TIME]) for start in range(0, len(paths), AT_A_TIME)]
     done = 0
     on_progress(done, len(paths))
@@ -193,6 +203,8 @@ def first_usable(root: Path, admissions: list[list[str]]) -> list[_Choice]:
         bad, choice = [], None
         for number, path in enumerate(paths):
             try:
+                if not (root / path).resolve().is_relative_to(root.resolve()):
+                    raise ecg.BadRecord(ecg.ABSENT)  # nothing outside the folder is read, whatever the list says
                 choice = _Choice(number, ecg.usable(root / path).digest, passed_over=tuple(bad))
                 break
             except ecg.BadRecord as error:

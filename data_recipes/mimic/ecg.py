@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmal_cli.core.errors import BAD_DATA, UserError
+
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE = 500  # samples a second
 LENGTH = 5000  # samples: 10 seconds
@@ -20,9 +22,13 @@ GAIN = 200.0  # digital units per physical one, where the header says 0 or nothi
 FULL = 32767  # int16 of 1.0
 SCALE = re.compile(r"([-+.\deE]+)(?:\(([-+]?\d+)\))?(?:/(\S+))?")  # gain(baseline)/unit
 
+FORMAT = re.compile(r"16(x1)?(:0)?(\+0)?")  # with one sample a frame, no skew and no offset, which may be said
+DIGITS = 10  # of a baseline
+
 # Why a record cannot be used; what cohort tables show.
-UNREADABLE, DAMAGED, NAN, EMPTY = "unreadable", "checksum wrong", "missing samples (NaN)", "all zero or constant"
-REASONS = (UNREADABLE, DAMAGED, NAN, EMPTY)
+ABSENT, UNREADABLE, DAMAGED = "file not there", "unreadable", "checksum wrong"
+NAN, EMPTY = "missing samples (NaN)", "all zero or constant"
+REASONS = (ABSENT, UNREADABLE, DAMAGED, NAN, EMPTY)
 
 
 class BadRecord(Exception):
@@ -51,6 +57,7 @@ def read(path: Path) -> Record:
 
     Raises:
         BadRecord: not there, not this layout, not 12 leads of 5000 samples at 500 Hz, or a checksum that does not fit.
+        UserError: the disk or the permissions refuse it; that says nothing of the record.
 
     Cost: 120 kB read; about 1 ms.
     """
@@ -59,7 +66,13 @@ def read(path: Path) -> Record:
         leads, name = _header(header.decode("ascii", errors="replace"))
         content = path.with_name(name).read_bytes()
         digital = np.frombuffer(content, "<i2").reshape(LENGTH, len(leads)).T
-    except (OSError, ValueError, IndexError):
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadRecord(ABSENT) from None
+    except OSError as error:
+        raise UserError(
+            f"an ECG could not be read: {error.strerror}; mend that and give the same command again", BAD_DATA
+        ) from None
+    except (ValueError, IndexError):
         raise BadRecord(UNREADABLE) from None
     sums = digital.sum(axis=1, dtype=np.int64) % 65536
     if any(lead.checksum is not None and lead.checksum % 65536 != found for lead, found in zip(leads, sums, strict=True)):
@@ -76,15 +89,15 @@ def read(path: Path) -> Record:
 
 def _header(text: str) -> tuple[list[_Lead], str]:
     """The leads of a header in the order of the file, and the name of that file; ValueError where it is another layout."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     _, count, rate, length, *_ = lines[0].split()
-    if (int(count), float(rate), int(length)) != (len(LEADS), RATE, LENGTH):
+    if (int(count), float(rate.partition("/")[0]), int(length)) != (len(LEADS), RATE, LENGTH):
         raise ValueError("another number of leads, rate or length")
     leads, files = [], set()
     for line in lines[1 : len(LEADS) + 1]:
         file, kind, scale, _, zero, _, checksum, _, name = line.split(maxsplit=8)
         gain, baseline, unit = SCALE.fullmatch(scale).groups() if SCALE.fullmatch(scale) else (None, None, None)
-        if kind != "16" or gain is None or Path(file).name != file:
+        if not FORMAT.fullmatch(kind) or gain is None or Path(file).name != file or len(baseline or zero) > DIGITS:
             raise ValueError("another format, or the file lies elsewhere")
         files.add(file)
         leads.append(_Lead(name.strip(), float(gain) or GAIN, int(baseline or zero), unit or "mV", int(checksum)))

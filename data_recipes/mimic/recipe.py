@@ -20,7 +20,8 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.shards import Samples
 
 AT_A_TIME = 64  # samples that a process makes at once: 8 MB
-FEWER = 4  # the test split's share where there are not twice as many subjects as were asked for: a quarter
+PAPER = 30_000  # subjects to test on
+FEWER = 4  # where there are not twice as many subjects, a quarter of them is
 CLASS_NAMES = ["alive a year after admission", "dead within a year of admission"]
 
 
@@ -30,17 +31,23 @@ class Mimic:
 
     cohort: Cohort
     root: Path
-    test_subjects: int
+    test_subjects: int | None
     indicators: bool
     decimate: int
     seed: int
 
     @cached_property
+    def _key(self) -> str:
+        """A hash of all patients' and admissions' numbers, kept nowhere: who lacks the source cannot undo the orders below."""
+        ids = self.cohort.table.select("subject_id", "hadm_id").to_numpy()
+        return hashlib.sha256(np.ascontiguousarray(ids, dtype="<i8")).hexdigest()
+
+    @cached_property
     def groups(self) -> np.ndarray:
-        """(A,) int64: a number for each subject, in random order, so that it tells nothing of who that is."""
+        """(A,) int64: a number for each subject, in an order that is random to whoever does not have the source."""
         _, subject = np.unique(self.cohort.table["subject_id"].to_numpy(), return_inverse=True)
         place = np.empty(subject.max() + 1, dtype=np.int64)
-        place[shuffled(len(place), self.seed, "mimic", "subjects")] = np.arange(len(place))
+        place[shuffled(len(place), self.seed, "mimic", "subjects", self._key)] = np.arange(len(place))
         return place[subject]
 
     @property
@@ -50,8 +57,12 @@ class Mimic:
 
     @property
     def tested(self) -> int:
-        """How many subjects the test split holds: as many as asked, or a quarter where that is more than half of all."""
-        return self.test_subjects if 2 * self.test_subjects <= self.subjects else self.subjects // FEWER
+        """How many subjects are tested on: as many as asked, else 30,000, or a quarter where there are not twice those."""
+        if self.test_subjects is not None:
+            if self.test_subjects >= self.subjects:
+                raise UserError(f"--test-subjects {self.test_subjects} leaves none of the {self.subjects} to train on")
+            return self.test_subjects
+        return PAPER if self.subjects >= 2 * PAPER else self.subjects // FEWER
 
     @cached_property
     def splits(self) -> dict[str, np.ndarray]:
@@ -65,7 +76,7 @@ class Mimic:
                     "choose another --test-subjects or --seed",
                     BAD_DATA,
                 )
-            found[split] = rows[shuffled(len(rows), self.seed, "mimic", split)]
+            found[split] = rows[shuffled(len(rows), self.seed, "mimic", split, self._key)]
         return found
 
     @cached_property
@@ -101,8 +112,7 @@ def head(mimic: Mimic) -> dict[str, Any]:
         "notes": [
             "labs: " + ", ".join(ITEMS.values()) + ("; then 1 where measured, else 0" if mimic.indicators else ""),
             "group: samples of one patient have one number, which is random",
-            f"test: {mimic.tested} of {mimic.subjects} subjects"
-            + ("" if mimic.tested == mimic.test_subjects else f", since {mimic.test_subjects} are more than half"),
+            f"test: {mimic.tested} of {mimic.subjects} subjects",
         ],
         "restricted": True,
     }
@@ -128,7 +138,8 @@ def _counts(mimic: Mimic) -> dict[str, Any]:
 def _digest(mimic: Mimic) -> str:
     """12 hex digits of the samples: values, labels, who belongs together, and the ECGs' files."""
     cohort = mimic.cohort
-    values = [np.ascontiguousarray(array).tobytes() for array in (cohort.labs, cohort.label, mimic.groups)]
+    subjects = np.unique(cohort.table["subject_id"].to_numpy(), return_inverse=True)[1]
+    values = [np.ascontiguousarray(array).tobytes() for array in (cohort.labs, cohort.label, subjects)]
     return files.identity([hashlib.sha256(b"".join(values)).hexdigest(), *cohort.ecgs])
 
 

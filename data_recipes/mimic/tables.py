@@ -6,7 +6,7 @@ Messages name tables and columns, never a value, a subject or a path (docs/datas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 WINDOW = 24 * 3600  # seconds before and after admission, both ends inside
-TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
+TIMES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M")
+DAY = "%Y-%m-%d"
+LOOK = 1000  # rows from whose values it is told how a table writes things, and whether it is the table at all
+ODD = 0.01  # of these values may be of another kind
+NOTHING = ("", "NA", "NULL", "\\N")  # what exports write for no value, quoted or not
 
 
 def polars():
@@ -36,26 +40,56 @@ def scan(folder: Path, name: str, columns: Mapping[str, str], what: str) -> pl.L
 
     Args:
         folder: that holds `name`.csv.gz or `name`.csv; `what` is what messages call it.
+
+    Raises:
+        UserError: not there, or twice; a column is missing, or most of its first values are not of its kind.
     """
     pl = polars()
     found = [path for ending in (".csv", ".csv.gz") if (path := folder / f"{name}{ending}").is_file()]
     if not found:
         raise UserError(f"{name}.csv[.gz] not found in {what}; expected {', '.join(sorted(columns))} in it", BAD_DATA)
-    casts = {
-        "int": lambda c: c.cast(pl.Int64, strict=False),
-        "float": lambda c: c.cast(pl.Float32, strict=False),
-        "time": lambda c: c.str.to_datetime(TIME, strict=False, time_unit="ms"),
-        "day": lambda c: c.str.slice(0, 10).str.to_date(DAY, strict=False),
-        "text": lambda c: c,
-    }
+    if len(found) > 1:
+        raise UserError(f"{what} has both {name}.csv and {name}.csv.gz; remove the one that may not be whole", BAD_DATA)
     try:
-        table = pl.scan_csv(found[0], infer_schema=False)
+        table = pl.scan_csv(found[0], infer_schema=False, encoding="utf8-lossy")
         there = table.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(name, error) from None
     if lacks := [column for column in columns if column not in there]:
-        raise UserError(f"{name}.csv in {what} lacks {', '.join(lacks)}; it has {', '.join(there)}", BAD_DATA)
-    return table.select(casts[kind](pl.col(column)).alias(column) for column, kind in columns.items())
+        raise UserError(
+            f"{name}.csv in {what} lacks {', '.join(lacks)} among its {len(there)} columns; has it a header line?", BAD_DATA
+        )
+    first = collect(table.select(list(columns)).head(LOOK), name)
+    return table.select(_cast(first, column, kind, f"{name}.csv in {what}") for column, kind in columns.items())
+
+
+def _cast(first: pl.DataFrame, column: str, kind: str, place: str) -> pl.Expr:
+    """The column as its kind, by the ways of writing it that the table's first rows have.
+
+    Raises:
+        UserError: more than a hundredth of these (more than half, if they are few) is of no such kind.
+    """
+    pl = polars()
+    c = pl.col(column)
+    bare = c.str.strip_chars()
+    ways = {
+        "int": [c.cast(pl.Int64, strict=False), bare.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)],
+        "float": [c.cast(pl.Float32, strict=False), bare.cast(pl.Float32, strict=False)],
+        "time": [c.str.to_datetime(form, strict=False, time_unit="ms") for form in TIMES],
+        "day": [bare.str.slice(0, 10).str.to_date(DAY, strict=False)],
+        "text": [pl.when(bare.is_in(NOTHING)).then(None).otherwise(bare)],
+    }[kind]
+    given = first.filter(~bare.is_in(NOTHING))
+    used = []
+    for way in ways:  # each takes what those before it could not read
+        left = given.filter(pl.coalesce(*used).is_null()) if used else given
+        if not used or left.select(way.is_not_null().any()).item():
+            used.append(way)
+    wrong = given.select(pl.coalesce(*used).is_null().sum()).item()
+    if wrong > (ODD if len(given) >= 100 else 0.5) * len(given):
+        expected = {"int": "whole numbers", "float": "numbers", "time": "times like 2150-01-31 18:05:00"}.get(kind, "days")
+        raise UserError(f"{place}: {wrong} of the first {len(given)} values of {column} are not {expected}", BAD_DATA)
+    return pl.coalesce(*used).alias(column)
 
 
 def unreadable(name: str, error: Exception) -> UserError:
@@ -77,9 +111,7 @@ def unknown_items(hosp: Path) -> list[int]:
     return [item for item in ITEMS if item not in listed]
 
 
-def first_labs(
-    labevents: pl.LazyFrame, admissions: pl.DataFrame, on_batch: Callable[[int], None] = lambda values: None
-) -> np.ndarray:
+def first_labs(labevents: pl.LazyFrame, admissions: pl.DataFrame) -> np.ndarray:
     """Each item's first value in the window of each admission, whatever the number of rows.
 
     Rows are joined by subject and time, not by hadm_id, which is empty for what was drawn before admission. Of values of one
@@ -88,7 +120,6 @@ def first_labs(
     Args:
         labevents: subject_id, itemid, charttime, valuenum.
         admissions: A rows with subject_id and admittime.
-        on_batch: called with the number of values seen in windows so far.
 
     Returns:
         (A, 50) float32, columns as ITEMS, NaN where an item was not measured.
@@ -109,11 +140,9 @@ def first_labs(
         .select(cell=pl.col("row") * len(ITEMS) + pl.col("item"), after=after, value=pl.col("valuenum"))
     )
     first = _First(len(admissions) * len(ITEMS))
-    seen = 0
     try:
         for batch in found.collect_batches(maintain_order=False):
             first.add(*(batch[name].to_numpy() for name in ("cell", "after", "value")))
-            on_batch(seen := seen + len(batch))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable("labevents", error) from None
     return first.value.reshape(len(admissions), len(ITEMS))

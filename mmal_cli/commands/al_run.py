@@ -62,6 +62,8 @@ def al_run(
     from mmal_cli.device import choose_device
     from mmal_cli.loop import run_active_learning
 
+    if dataset.restricted:
+        show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
     device = choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
     command = _command(folder, cell, overlays or (), assignments or (), moddrop)

@@ -19,7 +19,7 @@ def count(key: str, value: Any, dataset: Dataset) -> Any:
     if not isinstance(value, str):
         return value
     number, unit = (value[:-1], value[-1]) if value[-1:] in ("C", "%") else (value, "")
-    if not number.isdigit():
+    if not (number.isascii() and number.isdecimal()):
         raise UserError(
             f"budget {key} is {value!r}, expected a number, a multiple of the classes such as 5C or a share of train, 20%"
         )

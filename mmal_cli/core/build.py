@@ -68,6 +68,9 @@ def build(
     for stale in folder.glob(f"{SHARDS}.*.part"):  # of a build that was killed; two at a time in one folder are not meant
         stale.unlink(missing_ok=True)
     total, done, splits = sum(plan.samples for plan in plans.values()), 0, {}
+    if draft.restricted:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     with interruptible() as pause:
         for split, plan in plans.items():
             of_split = []

@@ -13,9 +13,10 @@ KINDS = {"tokens"}
 MULTIPLE = 8  # lengths that a batch is cut to: few shapes, so that kernels and memory are used again
 
 
-def weights(folder: str | None = None) -> Path:
-    """The file of the pretrained weights; a run is known by its sha256."""
-    return minilm.find(folder) / minilm.WEIGHTS
+def pretrained(folder: str | None = None) -> dict[str, Path]:
+    """The files that the first weights come from; a run is known by their sha256."""
+    place = minilm.find(folder)
+    return {"weights": place / minilm.WEIGHTS, "config": place / "config.json"}
 
 
 def vocabulary(folder: str | None = None) -> str:
@@ -65,9 +66,11 @@ def _load(folder: Path) -> nn.Module:
     path = folder / minilm.WEIGHTS
     try:
         bert = BertModel(BertConfig.from_pretrained(folder, local_files_only=True), add_pooling_layer=False)
-        missing = bert.load_state_dict(load_file(path), strict=False).missing_keys
+        missing, surplus = bert.load_state_dict(load_file(path), strict=False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path} could not be read: {str(error).splitlines()[0]}", BAD_DATA) from error
     if missing:
         raise UserError(f"{path} lacks {len(missing)} weights of BERT, the first {missing[0]!r}; is it MiniLM's?", BAD_DATA)
+    if surplus := [name for name in surplus if not name.startswith("pooler.") and name != "embeddings.position_ids"]:
+        raise UserError(f"{path} has {len(surplus)} weights more than its config.json, the first {surplus[0]!r}", BAD_DATA)
     return bert
