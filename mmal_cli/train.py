@@ -20,6 +20,10 @@ from mmal_cli.model import Model, build
 from mmal_cli.predict import dropout_masks, predict
 
 
+class Diverged(UserError):
+    """The loss is not finite."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A trained model in evaluation mode, with the weights of its best epoch (from 0) and that epoch's validation score."""
@@ -50,7 +54,7 @@ def fit(
         on_epoch: called after every epoch with the number of epochs done.
 
     Raises:
-        UserError: the loss is not finite; names cycle, epoch and learning rate.
+        Diverged: the loss is not finite; names cycle, epoch and learning rate.
     """
     device, train = split.labels.device, settings.train
     model = build(split.modalities, split.classes, settings, dropout, chance.number("init")).to(device)
@@ -64,7 +68,7 @@ def fit(
             score = _validate(model.eval(), split, validation, masks)
             if score is None or not torch.isfinite(loss):
                 rates = [train.lr * batches.factor(epoch, step) for step in range(batches.steps)]
-                raise UserError(
+                raise Diverged(
                     f"cycle {chance.cycle}, epoch {epoch + 1} of {train.epochs}: the loss is not finite at a learning rate of "
                     f"up to {max(rates):.3g}; lower it: --set train.lr={train.lr / 10:g}"
                 )

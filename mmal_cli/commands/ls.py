@@ -17,13 +17,14 @@ FOLDERS = {  # what -> folder seen from the package, suffix
     "fusions": ("fusions", ".py"),
     "protocols": ("protocols", ".yaml"),
     "grids": ("grids", ".yaml"),
+    "tunings": ("tunings", ".yaml"),
     "settings": ("../data_recipes/quint/settings", ".yaml"),
 }
 KNOWN = [*FOLDERS, "datasets", "runs"]
 
 
 def ls(what: Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.", show_default=False)]) -> None:
-    """List query methods, encoders, fusions, protocols, grids, settings, or the datasets and runs made so far."""
+    """List query methods, encoders, fusions, protocols, grids, tunings, settings, or the datasets and runs made so far."""
     from mmal_cli.core.errors import unknown
 
     if what in FOLDERS:

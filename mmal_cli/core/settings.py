@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import ConfigDict, Field
 
-from mmal_cli.core import files, manifest, plugins
+from mmal_cli.core import files, manifest, plugins, tuned
 from mmal_cli.core.budgets import Amount, count
 from mmal_cli.core.errors import WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Dataset, Modality, Strict
@@ -123,7 +123,7 @@ def resolve(
     Args:
         dataset: its name picks the protocol (`default` if it has none), its classes turn "5C" into a number, its modalities
             keep the encoders that they use.
-        overlays: names in protocols/ or paths, later ones win.
+        overlays: names in protocols/ or paths, also of tuned files; later ones win.
         assignments: `key=value`, later ones win.
         moddrop: True or False overrides; None leaves the protocol's value.
 
@@ -132,7 +132,8 @@ def resolve(
     """
     own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
     layers = [("default", Protocol().model_dump(mode="json"))]
-    layers += [(f"{name}.yaml" if "/" not in name and "." not in name else name, _layer(name)) for name in (own, *overlays)]
+    for name in (own, *overlays):
+        layers.append((f"{name}.yaml" if "/" not in name and "." not in name else name, _layer(name, dataset.name, regime)))
     known = {name for _, layer in layers for name in layer.get("regimes", {})}
     layers += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
@@ -203,10 +204,12 @@ def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, An
                 raise unknown(what, name, known)
 
 
-def _layer(name: str) -> dict[str, Any]:
-    """An overlay or protocol as it stands in its file, checked key by key."""
+def _layer(name: str, dataset: str, regime: str) -> dict[str, Any]:
+    """An overlay or protocol as it stands in its file, checked key by key; of a tuned file what was chosen."""
     path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
     raw = files.read_yaml(path, code=WRONG_USE) or {}
+    if isinstance(raw, dict) and raw.get("kind") == "tuned":
+        raw = tuned.overlay(path, dataset, regime)
     manifest.check(Protocol, raw, str(path) if "/" in name else f"protocols/{path.name}")
     return raw
 
