@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from mmal_cli.cell import Cell
 from mmal_cli.core import files, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
-from mmal_cli.core.manifest import Cycle, Run, made
+from mmal_cli.core.manifest import Asked, Cycle, Run, made
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, shrunk, subset_name, subsets
 from mmal_cli.device import device_name, peak_memory_mb
@@ -187,6 +188,7 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
         metrics={subset_name(subset): metrics(x, bench.test.labels) for subset, x in logits.items()},
         seconds={name: round(b - a, 3) for name, a, b in zip(("train", "test", "query"), clock, clock[1:], strict=False)},
         peak_memory_mb=peak_memory_mb(bench.train.labels.device),
+        asked=_asked(bench.train, pool, selected) if len(selected) else None,
     )
     halves = {f"test_logits/{subset_name(s)}": x.clamp(-HALF, HALF).half().cpu().numpy() for s, x in logits.items()}
     arrays = {"labelled": labelled.numpy(), "selected": selected.numpy(), "validation": bench.validation.numpy()}
@@ -194,6 +196,22 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     shards.write_arrays(path, arrays | halves, attributes)
     whole = cycle.metrics[subset_name(bench.test.names)]["balanced_accuracy"]
     log.info("cycle %d: %d labels, balanced accuracy %.4f, seconds %s", number, len(labelled), whole, cycle.seconds)
+
+
+def _asked(train: Split, pool: Pool, selected: Tensor) -> Asked:
+    """What the query was: the tables have no dataset to look it up in."""
+    return Asked(
+        present=_patterns(train, selected),
+        pool_present=_patterns(train, pool.unlabelled_index),
+        classes=torch.bincount(train.labels[selected.to(train.labels.device)], minlength=train.classes).tolist(),
+    )
+
+
+def _patterns(train: Split, index: Tensor) -> dict[str, int]:
+    """The modalities that samples have -> how many samples have just these."""
+    found, counts = train.present[index.to(train.present.device)].cpu().unique(dim=0, return_counts=True)
+    named = (subset_name(tuple(compress(train.names, pattern))) or "none" for pattern in found.tolist())
+    return dict(zip(named, counts.tolist(), strict=True))
 
 
 def _test(fitted: Fitted, test: Split, masks: Tensor | None) -> Mapping[Subset, Tensor]:

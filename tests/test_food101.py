@@ -237,3 +237,29 @@ def test_a_split_without_a_usable_pair_is_one_message(tmp_path):
     (source / "images" / "test").mkdir()
     with pytest.raises(UserError, match=r"no image of images/test has a text \(row without an image: 8\)"):
         read(source)
+
+
+def test_a_folder_without_images_is_no_class_and_what_classes_there_are_is_part_of_the_identity(tmp_path):
+    source = fake.make(tmp_path / "s", {"train": 3, "test": 2})
+    plain = recipe.head(read(source))
+    (source / "images/train/__MACOSX").mkdir()
+    (source / "images/train/__MACOSX/notes.txt").write_text("no image")
+    assert recipe.head(read(source))["recipe"] == plain["recipe"]
+    (source / "images/train/aaa").mkdir()
+    shutil.copy(source / "images/train/ramen/ramen_0.jpg", source / "images/train/aaa/lonely.jpg")
+    more = recipe.head(read(source))
+    assert more["class_names"] == ["aaa", *fake.CLASSES]
+    assert more["recipe"] != plain["recipe"]
+
+
+def test_another_tokenizer_with_the_same_vocabulary_is_another_dataset(tmp_path):
+    source = fake.make(tmp_path / "s", {"train": 3, "test": 2})
+    other = shutil.copytree(minilm.find(), tmp_path / "other")
+    file = other / "tokenizer.json"
+    file.write_text(
+        file.read_text().replace('"lowercase":true', '"lowercase":false').replace('"lowercase": true', '"lowercase": false')
+    )
+    assert minilm.vocabulary(other) == minilm.vocabulary(minilm.find())
+    (source / "texts/train_titles.csv").write_text((source / "texts/train_titles.csv").read_text().replace("miso", "MISO"))
+    found = [recipe.read(source, "titles", place, TOKENS, here, **SAID) for place in (minilm.find(), other)]
+    assert recipe.head(found[0])["recipe"]["sources"] != recipe.head(found[1])["recipe"]["sources"]

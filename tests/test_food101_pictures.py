@@ -167,3 +167,11 @@ def test_the_benchmark_decodes_the_same_files_both_ways(tmp_path, monkeypatch):
     (row,) = bench.run(lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
     assert (row["pictures"], row["rounds"]) == ("64 x 48", 1)
+
+
+def test_sixteen_bits_of_grey_are_scaled_not_clipped():
+    file = io.BytesIO()
+    Image.fromarray(np.full((40, 40), 30_000, dtype=np.uint16)).save(file, "PNG")
+    image, noted = pictures.crop(file.getvalue(), 32)
+    assert set(image.ravel().tolist()) == {30_000 >> 8}
+    assert noted == ["image converted, I;16", "image is PNG"]

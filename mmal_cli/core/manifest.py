@@ -131,8 +131,19 @@ class Dataset(Manifest):
         return None
 
 
+class Asked(Strict):
+    """What a query was, counted: `present` and `pool_present` by the modalities that samples have (`a+b`; `none`).
+
+    The pool is that before the query; `classes` counts the true labels of what was asked, class by class.
+    """
+
+    present: dict[str, int]
+    pool_present: dict[str, int]
+    classes: list[int]
+
+
 class Cycle(Strict):
-    """One finished cycle as run.yaml shows it; `metrics` is subset -> metric -> value."""
+    """One finished cycle as run.yaml shows it; `metrics` is subset -> metric -> value. The last one asks nothing."""
 
     number: int
     labels: int
@@ -141,6 +152,7 @@ class Cycle(Strict):
     metrics: dict[str, dict[str, float]]
     seconds: dict[str, float]
     peak_memory_mb: float
+    asked: Asked | None = None  # records of an older mmal have none either
 
 
 class Run(Manifest):

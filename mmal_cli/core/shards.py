@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,11 +224,11 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], attributes: Mappi
         part.write_bytes(whole.getbuffer())
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads what `write_arrays` wrote."""
+def read_arrays(path: Path, only: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what `write_arrays` wrote: all of it, or the arrays of these names."""
     try:
         with _opened(path, "r") as file:
-            return {name: file[name][()] for name in _names(file)}, json.loads(file.attrs["mmal"])
+            return {name: file[name][()] for name in only or _names(file)}, json.loads(file.attrs["mmal"])
     except (OSError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it and give the same command again", BAD_DATA) from None
 

@@ -1,0 +1,95 @@
+"""`mmal report`: one HTML page of all finished runs, figures as PNG and PDF, diagnostics as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmal_cli import show
+
+if TYPE_CHECKING:
+    from mmal_cli.report.gather import Material
+
+STAGE = 3.2
+FORMS = ("html", "png", "pdf")
+INDEX = "index.html"
+
+
+def report(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs, or of some of them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the page; an older report there is written over.")] = Path("report"),
+    format: Annotated[str, typer.Option(metavar="LIST", help="Of html, png and pdf, with commas.")] = ",".join(FORMS),
+) -> None:
+    """Make an HTML page of all finished runs, with figures and tables beside the published ones.
+
+    The page is one file without outside parts. figures/ has the paper's arrangement.
+    diagnostics.csv has Shapley values, gap, synergy and queries, cycle by cycle.
+    """
+    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.runs import find
+
+    forms = _forms(format)
+    found = find(runs)
+    if not found.finished:
+        raise UserError(f"{runs} holds no finished run (with run.yaml), {len(found.unfinished)} unfinished", BAD_DATA)
+    _must_be_ours(out)
+    _need_matplotlib()
+    from mmal_cli.report.gather import gather
+
+    material = gather(found, runs)
+    for warning in material.unlike:
+        show.note(f"warning: {warning}")
+    _write(material, out, forms)
+
+
+def _forms(text: str) -> list[str]:
+    from mmal_cli.core.errors import unknown
+
+    asked = [form.strip() for form in text.split(",")]
+    for form in asked:
+        if form not in FORMS:
+            raise unknown("format", form, FORMS)
+    return [form for form in FORMS if form in asked]
+
+
+def _must_be_ours(out: Path) -> None:
+    """Refuses to write over a page that no report made."""
+    from mmal_cli.core.errors import UserError
+
+    index = out / INDEX
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; choose another --out")
+    if index.exists() and b'content="mmal report"' not in index.read_bytes()[:2000]:
+        raise UserError(f"{index} is not an older report; choose another --out")
+
+
+def _need_matplotlib() -> None:
+    from importlib.util import find_spec
+
+    from mmal_cli.core.errors import UserError
+
+    if find_spec("matplotlib") is None:
+        raise UserError("mmal report draws with matplotlib, which is not installed; install it: pip install 'mmal[report]'")
+
+
+def _write(material: Material, out: Path, forms: list[str]) -> None:
+    """The files, each whole; the page last."""
+    import time
+
+    from mmal_cli.core import files, manifest
+    from mmal_cli.report import page
+
+    if drawn := [form for form in forms if form != "html"]:
+        for name, content in page.pictures(material, drawn):
+            with files.atomic(out / "figures" / name) as part:
+                part.write_bytes(content)
+        show.note(f"{out / 'figures'} written ({len(material.variants)} figures: {', '.join(drawn)})")
+    if "html" in forms:
+        files.write_text(out / "diagnostics.csv", page.readings(material))
+        info = manifest.made(time.monotonic(), "mmal report RUNS", ("numpy", "scipy", "matplotlib"))
+        files.write_text(out / INDEX, page.page(material, info))
+        show.result(out / INDEX)
+    else:
+        show.result(out / "figures")
