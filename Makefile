@@ -4,6 +4,7 @@
 PYTHON ?= python3
 INTERPRETERS := $(PYTHON) $(if $(filter file,$(origin PYTHON)),python3.14 python3.13 python3.12 python3.11)
 ENV := .venv/.installed
+ENGINES := .venv/.engines
 MMAL := .venv/bin/mmal
 
 DEMO_TRAIN := 3000
@@ -14,7 +15,7 @@ DEMO_SEEDS := 0 1
 DEMO_JOBS := 2
 DEMO_RUNS := $(foreach qm,$(DEMO_QMS),$(foreach seed,$(DEMO_SEEDS),demo-$(qm)-$(seed)))
 
-.PHONY: help demo test lint bench clean distclean $(DEMO_RUNS)
+.PHONY: help demo test engines lint bench clean distclean figures $(DEMO_RUNS)
 .DEFAULT_GOAL := help
 
 help: ## Lists these targets.
@@ -35,7 +36,7 @@ $(DEMO_RUNS): demo-%:
 	OMP_NUM_THREADS=1 $(MMAL) al-run --data demo/data/synergy-small --qm $(word 1,$(subst -, ,$*)) --regime mid \
 	  --seed $(word 2,$(subst -, ,$*)) --with quick --no-moddrop --gpu none --out demo/runs
 
-# The paper's tables, from nothing: datasets, cells, tables. Each goes on where it was interrupted.
+# The paper's tables and figures, from nothing: datasets, cells, tables. Each goes on where it was interrupted.
 #   make table2                      SCALE=quick: small stand-ins, in minutes on two cores; ENGINE=slurm or ray
 #   make table4 FOOD101_SOURCE=... MIMIC_IV=... MIMIC_IV_ECG=...       a dataset without a source: its cells stay empty
 SCALE ?= paper
@@ -71,6 +72,9 @@ $(TABLES): $(ENV)
 	  $(MMAL) aulc $(RUNS) --grid $@ --scale $(SCALE) --out $(RESULTS)/$@-aulc.yaml || exit; \
 	  $(if $(filter table3,$@),$(MMAL) rank $(RESULTS)/$@-aulc.yaml --stats --out $(RESULTS)/$@-rank.yaml || exit;) exit $$ended
 
+figures: $(ENV) ## Draws the report page and the figures of all runs there are (SCALE and RUNS as for the tables).
+	$(MMAL) report $(RUNS) --out $(RESULTS)/report
+
 $(DATA)/missing$(SMALL)/dataset.yaml $(DATA)/unique$(SMALL)/dataset.yaml $(DATA)/synergy$(SMALL)/dataset.yaml: $(DATA)/%/dataset.yaml: | $(ENV)
 	$(MMAL) gen-quint --setting $* $(QUINT) --out $(@D)
 
@@ -85,6 +89,9 @@ $(DATA)/mimic/dataset.yaml: | $(ENV)
 
 test: $(ENV) ## Runs the tests.
 	.venv/bin/python -m pytest
+
+engines: $(ENGINES) ## Tests the engines slurm (as root, where Slurm's daemons are) and ray, for real.
+	.venv/bin/python -m pytest -m "slurm or ray" -rs tests/test_engines_slurm.py tests/test_engines_ray.py
 
 lint: $(ENV) ## Checks the code's style and its formatting.
 	.venv/bin/ruff check .
@@ -113,5 +120,9 @@ $(ENV): pyproject.toml constraints.txt
 	  $$found -m venv --clear .venv; \
 	fi
 	@echo "==> installing mmal and what it needs into .venv (once; some minutes, up to 3 GB where torch comes with CUDA)"
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,mimic,food101]' -c constraints.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,mimic,food101,report]' -c constraints.txt
+	@touch $@
+
+$(ENGINES): $(ENV)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[slurm,ray]' -c constraints.txt
 	@touch $@

@@ -41,7 +41,7 @@ def processes(jobs: int) -> Iterator[InOrder]:
 def _ahead(pool: ProcessPoolExecutor, make: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], most: int) -> Iterator[Any]:
     waiting = deque()
     for task in tasks:
-        with _held_back(signal.SIGINT):  # processes that start here hold it back until they obey their parent
+        with held_back(signal.SIGINT):  # processes that start here hold it back until they obey their parent
             waiting.append(pool.submit(make, *task))
         if len(waiting) > most:
             yield waiting.popleft().result()
@@ -50,7 +50,7 @@ def _ahead(pool: ProcessPoolExecutor, make: Callable[..., Any], tasks: Iterable[
 
 
 @contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
+def held_back(number: signal.Signals) -> Iterator[None]:
     """A signal that comes meanwhile comes afterwards, in this thread and in processes started by it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     try:

@@ -20,7 +20,7 @@ LEVELS = [
     "data image_ops augment moddrop pool gradients metrics device data_recipes",
     "encoders fusions queries",
     "method model predict train",
-    "cell start first loop runs tune sweep engines analysis bench",
+    "cell start first loop runs tune sweep engines analysis report bench",
     "commands show show_stats formats",
     "app __main__",
 ]

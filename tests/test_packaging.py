@@ -42,12 +42,13 @@ def test_the_command_is_installed() -> None:
     assert metadata("mmal")["License-Expression"] == "Apache-2.0"
 
 
-def test_a_wheel_holds_every_module_every_yaml_and_the_licence(tmp_path: Path) -> None:
+def test_a_wheel_holds_every_module_every_data_file_and_the_licence(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("mmal_cli", "data_recipes"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    expected = {str(path.relative_to(tmp_path)) for kind in ("py", "yaml") for path in tmp_path.glob(f"*/**/*.{kind}")}
+    kinds = ("py", "yaml", "css", "js")
+    expected = {str(path.relative_to(tmp_path)) for kind in kinds for path in tmp_path.glob(f"*/**/*.{kind}")}
     build = "from setuptools import build_meta; build_meta.build_wheel('dist')"  # no isolation, hence no network
     done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -99,7 +100,7 @@ def test_licence_changelog_and_citation() -> None:
 def test_make_has_the_commands_of_the_readme() -> None:
     makefile = text("Makefile")
     targets = set(re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE))
-    assert targets == {"help", "demo", "test", "lint", "bench", "clean", "distclean"}
+    assert targets == {"help", "demo", "test", "engines", "figures", "lint", "bench", "clean", "distclean"}
     assert not re.search(r"https?://", makefile)
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111, ".ci/run is not executable"
 

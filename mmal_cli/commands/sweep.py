@@ -18,20 +18,31 @@ if TYPE_CHECKING:
 STAGE = 2.2
 FAILED = 4  # the exit code of a sweep that ended with failed cells
 
+Engine = Annotated[str, typer.Option(metavar="NAME", help="What runs the cells: local, slurm, ray.")]
+Jobs = Annotated[
+    int | None, typer.Option(metavar="N", help="Cells at once; default: one a GPU, or a core; slurm: 100.", show_default=False)
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=gpu; may be repeated."),
+]
+Ray = Annotated[str, typer.Option(metavar="local|ADDRESS", help="Ray on this machine, or a cluster; auto: the one around.")]
+GpusPerCell = Annotated[float, typer.Option(metavar="SHARE", help="Of a GPU that each cell gets from Ray: 0.25 runs four.")]
+
 
 def sweep(
     grid: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Grid (mmal ls grids), or your own YAML file.")],
-    engine: Annotated[str, typer.Option(metavar="NAME", help="What runs the cells: local, or a file in engines/.")] = "local",
+    engine: Engine = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is done, what is left and its cost; stop.")] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Cells at once; default: one a GPU, or a core.", show_default=False),
-    ] = None,
+    jobs: Jobs = None,
     gpu: Annotated[str, typer.Option(metavar="auto|none|N,...", help="All GPUs, the CPU, or these.")] = "auto",
     scale: Annotated[Literal["paper", "quick"], typer.Option(help="quick: small stand-ins, in minutes on a CPU.")] = "paper",
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out datasets that are not there.")] = False,
     data_root: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the datasets lie.")] = Path("data"),
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
+    slurm: Slurm = None,
+    ray: Ray = "local",
+    gpus_per_cell: GpusPerCell = 1.0,
     progress: show.Progress = "auto",
 ) -> None:
     """Run all cells of a grid: datasets x regimes x query methods x modality dropout x seeds.
@@ -46,7 +57,7 @@ def sweep(
 
     wanted = _grid(grid, scale, data_root, skip_missing)
     runner = plugins.load("engines", engine, "engine", must_have="run")
-    options = engines.Options(jobs, gpu)
+    options = engines.Options(jobs, gpu, tuple(slurm or ()), ray, gpus_per_cell)
     devices = runner.devices(options)
     works = cells.expand(wanted, data_root, out, devices[0].partition(":")[0])
     seen = [cells.see(work) for work in works]

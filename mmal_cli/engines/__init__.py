@@ -29,6 +29,15 @@ class Options:
 
     jobs: int | None = None
     gpu: str = "auto"
+    slurm: tuple[str, ...] = ()  # KEY=VALUE, options of sbatch
+    ray: str = "local"  # or the address of a cluster
+    gpus_per_cell: float = 1.0  # of Ray
+
+    def at_once(self, otherwise: int) -> int:
+        """Cells at once: as asked, or what the engine chooses; UserError unless it is 1 or more."""
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"--jobs is {self.jobs}, expected 1 or more")
+        return self.jobs or otherwise
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,15 @@ def ready(waiting: Sequence[Work], at_work: Collection[Work]) -> Work | None:
     return None
 
 
+def ready_ones(waiting: list[Work], at_work: Collection[Work], most: int) -> list[Work]:
+    """Takes out of `waiting` the cells to start now, at most so many."""
+    found: list[Work] = []
+    while len(found) < most and (work := ready(waiting, [*at_work, *found])):
+        waiting.remove(work)
+        found.append(work)
+    return found
+
+
 def _trains_first(work: Work) -> bool:
     """Whether its first cycle is to be run, and the model for it is not there."""
     return not work.first.exists() and not running.cycles_in(work.folder)
@@ -139,6 +157,14 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
 def _said(error: BaseException) -> str:
     line = running.last_line("".join(traceback.format_exception_only(error)))
     return f"error: {error}" if isinstance(error, UserError) else line
+
+
+def died(work: Work, token: str, error: str) -> Outcome:
+    """Records that the process of a cell died without a word, and gives the folder back if it still has it."""
+    said = running.read(work.folder)
+    said = said if said and said.token == token else None
+    running.release(work.folder, token)
+    return record_failure(work, said, error)
 
 
 def record_failure(work: Work, said: running.Running | None, error: str, trace: str = "") -> Outcome:

@@ -5,12 +5,12 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 
-from data_recipes.workers import cores
+from data_recipes.workers import cores, held_back
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
 from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, ready, record_failure, run_cell
@@ -89,7 +89,7 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy CUDA and the locks of other threads
         self.pipe, far = spawn.Pipe()
         self.process = spawn.Process(target=_serve, args=(far, self.device))
-        with _held_back(signal.SIGINT):  # the process holds it back until it leaves it to its parent
+        with held_back(signal.SIGINT):  # the process holds it back until it leaves it to its parent
             self.process.start()
         far.close()
 
@@ -132,22 +132,12 @@ def _share_cores(team: Sequence[Worker]) -> None:
 
 def _end(team: Sequence[Worker]) -> None:
     """Ends all processes; a second Ctrl-C does not stop that."""
-    with _held_back(signal.SIGINT):
+    with held_back(signal.SIGINT):
         for worker in team:
             if worker.process:
                 worker.process.terminate()
         for worker in team:
             worker.end()
-
-
-@contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
-    """A signal that comes meanwhile comes afterwards, in this thread and in processes started by it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause(exitcode: int | None) -> str:
