@@ -46,7 +46,8 @@ def al_run(
 ) -> None:
     """Run active learning once: one dataset, one query method, one regime, one seed."""
     from mmal_cli.cell import Cell
-    from mmal_cli.core import datasets, plugins, settings
+    from mmal_cli.core import datasets, plugins, running, settings
+    from mmal_cli.core.errors import UserError
 
     folder = datasets.choose(data)
     dataset = datasets.read(folder)
@@ -66,6 +67,10 @@ def al_run(
         show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
     device = choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
+    if running.taken(cell.folder(out)):
+        raise UserError(
+            f"{cell.folder(out)} is being run by a sweep; see how far it is: mmal status {out}, or wait for its end"
+        )
     command = _command(folder, cell, overlays or (), assignments or (), moddrop)
     with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
         path, ran = run_active_learning(cell, folder, out, device, command, bar)

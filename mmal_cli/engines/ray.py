@@ -29,7 +29,6 @@ HELP = "start one by: ray start --head; one that wants Ray's token is joined wit
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as will be Ray's default; without it Ray warns
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # a line for every attempt to connect
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
