@@ -14,6 +14,7 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.core.seeds import Chance
 from mmal_cli.core.settings import Settings, Train
 from mmal_cli.data import Batch, Split
+from mmal_cli.device import keep_memory
 from mmal_cli.metrics import balanced_accuracy
 from mmal_cli.moddrop import drop_modalities
 from mmal_cli.model import Model, build
@@ -57,6 +58,8 @@ def fit(
         Diverged: the loss is not finite; names cycle, epoch and learning rate.
     """
     device, train = split.labels.device, settings.train
+    if device.type == "cpu":
+        keep_memory()
     model = build(split.modalities, split.classes, settings, dropout, chance.number("init")).to(device)
     optimiser, batches = make_optimiser(model, train), Batches(split, labelled, train, chance)
     masks = dropout_masks(settings, dropout, chance)

@@ -25,7 +25,7 @@ def test_a_table_at_the_scale_quick_has_stand_ins_with_the_moddrop_of_what_they_
     assert {(p.dataset, p.moddrop) for p in places(grid.load("table13", "quick"))} == {("synergy-small", True)}
     small = grid.load("table1", "quick")
     settings, _ = resolve(tiny.described(3), "high", "random", small.overlays, small.assignments, True)
-    assert (settings.train.epochs, settings.budget.cycles, settings.model.encoders) == (10, 3, {"image": "convnet"})
+    assert (settings.train.epochs, settings.budget.cycles, settings.model.encoders) == (8, 3, {"image": "convnet"})
 
 
 def test_cells_of_a_grid_that_have_not_run_are_empty_and_counted(mmal, tmp_path):

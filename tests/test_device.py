@@ -1,0 +1,28 @@
+"""What the device of a run is asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys, torch
+from mmal_cli.device import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+for _ in range(10):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+def test_kept_memory_is_not_mapped_again():
+    pages = {}
+    for way in ("kept", "plain"):
+        said = subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True, check=True)
+        pages[way] = int(said.stdout)
+    assert pages["kept"] < pages["plain"] / 4
