@@ -8,7 +8,6 @@ import torch
 
 from mmal_cli.core.errors import UserError
 
-
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
