@@ -1,7 +1,7 @@
 """Spread-out samples, exactly: gradient embeddings kept as two factors, k-means++ over them, and greedy k-centre.
 
 The gradient of the cross-entropy by the last weight matrix is g = a (x) h, C x D numbers a sample. It is never formed: all
-that is asked of it are norms and dot products, and <g_n, g_m> = (a_n . a_m)(h_n . h_m).
+that is asked of it are norms and distances, which `Nearest` has of the factors.
 """
 
 import logging
@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from mmal_cli.core.errors import UserError
+from mmal_cli.nearest import Nearest
 
 log = logging.getLogger("mmal")
 
-ULP = torch.finfo(torch.float64).eps
 TINY = torch.finfo(torch.float64).tiny
-CENTRES_AT_ONCE = 32  # labelled centres per matrix product in k_centre; not a matter of the hardware
 
 
 def finite(values: Tensor, what: str) -> Tensor:
@@ -35,52 +34,20 @@ def finite(values: Tensor, what: str) -> Tensor:
     raise UserError(f"{what}: {len(bad)} of {values.numel()} values are not finite, the first at {tuple(bad[0].tolist())}")
 
 
-def columns(values: Tensor) -> Tensor:
-    """The same matrix in float64, stored column by column; a copy only if it is not that already.
-
-    A product of a tall matrix and a vector then runs at the speed of memory, twice as fast as from rows (CPU, measured).
-    """
-    return values.T.to(torch.float64, memory_format=torch.contiguous_format).contiguous().T  # one copy: `to` skips float64
-
-
 def residual(logits: Tensor) -> Tensor:
     """The gradient of the cross-entropy with the predicted class by the logits, a = p - onehot(argmax p); (n, C) -> (n, C).
 
     In float64, and the entry of the predicted class is minus the sum of the others: p - 1 would round to 0 for confident
-    samples, whose small norms must stay ordered. The first class wins a tie. A new tensor, as `columns` would store it.
+    samples, whose small norms must stay ordered. The first class wins a tie. A new tensor.
 
     Raises:
         UserError: a logit is not finite.
 
     Cost: time n C; memory 2 n C while it runs, n C after.
     """
-    best = finite(logits, "logits").argmax(dim=1)[None]
-    a = columns(logits).T.log_softmax(dim=0).exp_().scatter_(0, best, 0.0)  # (C, n)
-    return a.scatter_(0, best, -a.sum(dim=0, keepdim=True)).T
-
-
-def squared_norms(values: Tensor) -> Tensor:
-    """(n, D) as `columns` stores it -> (n,), without a copy of it; whole numbers stay exact, so that their ties stay ties."""
-    norms = values.new_zeros(len(values))
-    for column in values.T:
-        norms.addcmul_(column, column)
-    return norms
-
-
-def squared_distances(dots: Tensor, norms: Tensor, others: Tensor, width: int) -> Tensor:
-    """|x|^2 + |y|^2 - 2 x . y, written over `dots`; where it is no more than rounding can make of x = y, it is 0.
-
-    The three terms of equal vectors do not cancel to the last bit, because they are summed in different orders. What is left
-    is at most `width` ulp of |x|^2 + |y|^2; so duplicates are at 0, whatever their place in memory and the device.
-
-    Args:
-        dots: x . y in float64, any shape.
-        norms, others: |x|^2 and |y|^2, of shapes that broadcast to it.
-        width: how many numbers x has; for g = a (x) h by its factors C + D.
-    """
-    sums = norms + others
-    torch.sub(sums, dots, alpha=2, out=dots)
-    return dots.masked_fill_(dots <= sums.mul_(width * ULP), 0.0)
+    best = finite(logits, "logits").argmax(dim=1, keepdim=True)
+    a = logits.double().log_softmax(dim=1).exp_().scatter_(1, best, 0.0)
+    return a.scatter_(1, best, -a.sum(dim=1, keepdim=True))
 
 
 def draw(weights: Tensor, rng: torch.Generator) -> int | None:
@@ -126,22 +93,19 @@ def kmeans_plus_plus(a: Tensor, h: Tensor, size: int, rng: torch.Generator) -> T
     Raises:
         UserError: a factor is not finite.
 
-    Cost: size passes over n (C + D) numbers; memory n (C + D) in float64 for what is not stored as `columns` does, and 6 n.
+    Cost: size passes over n (C + D) numbers in float32; memory n (C + D) in float32, and 8 n in float64.
     """
-    a, h = columns(finite(a, "residuals")), columns(finite(h, "embeddings"))
-    norms = squared_norms(a).mul_(squared_norms(h))
-    nearest = torch.full_like(norms, math.inf)
+    near = Nearest(finite(a, "residuals"), finite(h, "embeddings"))
     picks: list[int] = []
-    pick: int | None = int(norms.argmax())
+    pick: int | None = int(near.norms.argmax())
     while pick is not None:
         picks.append(pick)
         if len(picks) == size:
             break
-        dots = torch.mv(a, a[pick]).mul_(torch.mv(h, h[pick]))
-        torch.minimum(nearest, squared_distances(dots, norms, norms[pick], a.shape[1] + h.shape[1]), out=nearest)
-        nearest[pick] = 0.0
-        pick = draw(nearest, rng)
-    return torch.tensor(picks + _uniform(len(norms), picks, size - len(picks), rng))
+        near.add(pick)
+        near.squared[pick] = 0.0
+        pick = draw(near.squared, rng)
+    return torch.tensor(picks + _uniform(len(h), picks, size - len(picks), rng))
 
 
 def _uniform(n: int, picks: list[int], missing: int, rng: torch.Generator) -> list[int]:
@@ -171,20 +135,14 @@ def k_centre(h: Tensor, centres: Tensor, size: int, rng: torch.Generator) -> Ten
     Raises:
         UserError: an embedding is not finite.
 
-    Cost: (L + size) passes over n D numbers, those of L by matrix products; memory n D in float64, and 64 n.
+    Cost: size passes over n D numbers in float32, and n L D in matrix products; memory n D in float32, and 6 n in float64.
     """
-    labelled = finite(centres, "embeddings of the labelled samples").to(h.device, torch.float64)
-    h = columns(finite(h, "embeddings"))
-    norms = squared_norms(h)
-    nearest = torch.full_like(norms, math.inf)
-    for start in range(0, len(labelled), CENTRES_AT_ONCE):
-        block = labelled[start : start + CENTRES_AT_ONCE]
-        distances = squared_distances(block @ h.T, norms, squared_norms(block)[:, None], h.shape[1])  # (l, n)
-        torch.minimum(nearest, distances.amin(dim=0), out=nearest)
-    picks = [int(nearest.argmax()) if len(labelled) else int(torch.randint(len(h), (), generator=rng))]
+    near = Nearest(finite(h, "embeddings"))
+    if len(centres):
+        near.add_others(finite(centres, "embeddings of the labelled samples"))
+    picks = [int(near.squared.argmax()) if len(centres) else int(torch.randint(len(h), (), generator=rng))]
     while len(picks) < size:
-        pick = picks[-1]
-        torch.minimum(nearest, squared_distances(torch.mv(h, h[pick]), norms, norms[pick], h.shape[1]), out=nearest)
-        nearest[pick] = -math.inf  # so that a duplicate of a centre is still picked, once
-        picks.append(int(nearest.argmax()))
+        near.add(picks[-1])
+        near.squared[picks[-1]] = -math.inf  # so that a duplicate of a centre is still picked, once
+        picks.append(int(near.squared.argmax()))
     return torch.tensor(picks)

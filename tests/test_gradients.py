@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from mmal_cli import nearest
 from mmal_cli.core.errors import UserError
-from mmal_cli.gradients import columns, draw, finite, k_centre, kmeans_plus_plus, residual, squared_distances, squared_norms
+from mmal_cli.gradients import draw, finite, k_centre, kmeans_plus_plus, residual
+from mmal_cli.nearest import Nearest, squared_distances
 
 # protocol.md, section 10, oracle 5
 P = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5], [0.2, 0.8]], dtype=torch.float64)
@@ -30,9 +32,9 @@ def explicit(a, h):
 
 
 def distances_to(a, h, centre):
-    a, h = columns(a), columns(h)
-    norms = squared_norms(a) * squared_norms(h)
-    return squared_distances((a @ a[centre]) * (h @ h[centre]), norms, norms[centre], a.shape[1] + h.shape[1])
+    near = Nearest(a, h)
+    near.add(centre)
+    return near.squared
 
 
 def naive_k_centre(h, centres, size):
@@ -84,7 +86,7 @@ def test_residual_rows_sum_to_zero_and_leave_the_logits_alone():
 def test_norms_and_distances_of_the_worked_example():
     a = residual(P.log())
     assert explicit(a, H).norm(dim=1).tolist() == pytest.approx(NORMS, abs=1e-6)
-    assert (squared_norms(a) * squared_norms(H)).sqrt().tolist() == pytest.approx(NORMS, abs=1e-6)
+    assert Nearest(a, H).norms.sqrt().tolist() == pytest.approx(NORMS, abs=1e-6)
     assert distances_to(a, H, 1).tolist() == pytest.approx(SQUARED_TO_1, abs=1e-12)
 
 
@@ -183,14 +185,44 @@ def test_one_uniform_number_for_each_pick_but_the_first():
     assert torch.equal(rng.get_state(), other.get_state())
 
 
-def test_columns_copies_only_what_is_stored_otherwise():
-    rows = torch.randn(5, 3, dtype=torch.float64)
-    stored = columns(rows)
-    assert torch.equal(stored, rows)
-    assert stored.T.is_contiguous()
-    assert columns(stored).data_ptr() == stored.data_ptr()
-    logits = torch.randn(5, 3)
-    assert columns(residual(logits)).T.is_contiguous()
+@pytest.mark.parametrize("spread", [1e-3, 1e-8, 0.0])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_what_is_not_computed_would_not_have_changed_anything(kind, spread):
+    """Tight clusters, whose distances float32 cannot tell apart, and lengths from 1e-30 to 1."""
+    rng = chance()
+    a, h = (torch.randn(9, width, generator=rng, dtype=torch.float64)[torch.arange(600) % 9] for width in (5, 16))
+    a, h = (x + spread * torch.randn(x.shape, generator=rng, dtype=torch.float64) for x in (a, h))
+    a = a * 10 ** -(30 * torch.rand(600, 1, generator=rng, dtype=torch.float64))
+    a, h = a.to(kind), h.to(kind)
+    before = a.clone(), h.clone()
+    near, expected = Nearest(a, h), torch.full((600,), math.inf, dtype=torch.float64)
+    dots = (a.double() @ a.double().T) * (h.double() @ h.double().T)
+    norms = dots.diagonal()
+    for centre in torch.randperm(600, generator=rng)[:100].tolist():
+        near.add(centre)
+        expected = torch.minimum(expected, squared_distances(dots[centre].clone(), norms, norms[centre], 21))
+        assert ((near.squared - expected).abs() <= 1e-12 * (norms + expected)).all()
+    assert torch.equal(a, before[0])
+    assert torch.equal(h, before[1])
+
+
+def test_most_distances_are_not_computed(monkeypatch):
+    computed = 0
+
+    def counting(dots, *others):
+        nonlocal computed
+        computed += dots.numel()
+        return squared_distances(dots, *others)
+
+    monkeypatch.setattr(nearest, "squared_distances", counting)
+    kmeans_plus_plus(torch.randn(2000, 10, generator=chance(1)), torch.randn(2000, 20, generator=chance(2)), 400, chance())
+    assert 2000 < computed < 2000 * 400 / 20
+
+
+def test_vectors_too_short_for_their_square_are_at_zero():
+    near = Nearest(torch.tensor([[1e-200], [0.0], [2e-200], [1.0]], dtype=torch.float64), torch.ones(4, 2))
+    near.add(1)
+    assert near.squared.tolist() == [0, 0, 0, 2]
 
 
 def test_k_centre_on_a_line():
@@ -219,12 +251,12 @@ def test_k_centre_is_the_plain_greedy_rule(factors, data):
     assert k_centre(h, h[:labelled] + 1, size, chance()).tolist() == expected
 
 
-def test_k_centre_does_not_depend_on_how_many_centres_go_at_once(monkeypatch):
+def test_k_centre_does_not_depend_on_how_much_goes_at_once(monkeypatch):
     h = torch.randn(300, 8, generator=chance())
     expected = k_centre(h, h[:100] + 0.1, 50, chance())
     assert expected.tolist() == naive_k_centre(h.double(), h[:100].double() + 0.1, 50)
-    for at_once in (1, 7, 100):
-        monkeypatch.setattr("mmal_cli.gradients.CENTRES_AT_ONCE", at_once)
+    for at_once in (1, 700, 100_000):
+        monkeypatch.setattr("mmal_cli.nearest.AT_ONCE", at_once)
         assert torch.equal(k_centre(h, h[:100] + 0.1, 50, chance()), expected)
 
 

@@ -4,7 +4,7 @@ g = (p - onehot(argmax p)) (x) h is the gradient of the cross-entropy with the p
 fused embedding; k-means++ over g. As in the authors' code: no gradient of the bias, the largest gradient comes first,
 labelled samples are no centres. Ours: h of a multimodal model is the fused embedding (the benchmark's paper does not say), and
 once all samples left equal chosen ones the rest is drawn uniformly, with a warning.
-Cost: size passes over n (C + D) numbers; memory n (C + D) in float64, never n C D.
+Cost: size passes over n (C + D) numbers in float32; memory n (C + D) in float32 and n C in float64, never n C D.
 """
 
 import torch

@@ -7,7 +7,8 @@ residual of the full prediction; k-means++ over g as in BADGE.
 Ours: any M, by exact Shapley values over all 2^M coalitions; z_m is the fused embedding with modality m alone (their
 mid-fusion variant), coalitions are made by absent modalities as in training; phi = 1/M where all d are 0; z_m = 0 for a
 modality that the sample lacks. With one modality this is BADGE.
-Cost: size passes over n (C + M D) numbers; memory n (C + M D) in float64. The model pays 2^M passes of the fusion.
+Cost: size passes over n (C + M D) numbers in float32; memory n (C + M D) in float32 and in float64. The model pays 2^M passes
+of the fusion.
 """
 
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def balanced(view: PoolView) -> Tensor:
         chance[subset] = log_p.gather(1, best).flatten().exp()
     scale = scales(shapley(chance, names)) * view.present.to(best.device)
     width = pool.subset_embeddings[names].shape[1]
-    h = torch.empty(len(names) * width, len(scale), dtype=torch.float64, device=scale.device).T  # as `columns` stores it
+    h = torch.empty(len(scale), len(names) * width, dtype=torch.float64, device=scale.device)
     for column, name in enumerate(names):
         z = finite(pool.subset_embeddings[(name,)], f"embeddings of {name}")
         h[:, column * width : (column + 1) * width].copy_(z).mul_(scale[:, column : column + 1])

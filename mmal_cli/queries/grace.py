@@ -7,7 +7,8 @@ k-means++. Its start (largest norm) and D^2 law are magnitude and distance. E = 
 predictions from one modality alone, or the share of pairs of them that name the same class. lambda falls from lambda0 at the
 first query to 0 at the last: easy samples first, plain BADGE at the end. Samples with fewer than two modalities get the
 median E of the complete ones, so that lacking a modality is neither rewarded nor punished. With one modality this is BADGE.
-Cost: size passes over n (C + D) numbers; memory n (C + D) in float64. The model pays M more passes of the fusion.
+Cost: size passes over n (C + D) numbers in float32; memory n (C + D) in float32 and n C in float64. The model pays M more
+passes of the fusion.
 """
 
 import math

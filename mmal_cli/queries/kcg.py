@@ -3,7 +3,7 @@
 Each pick is argmax_n min_c |h_n - h_c|, c over all labelled samples and the picks so far; h is the fused embedding, not
 normalised. Ours: the lowest train position among equals; a duplicate of a centre can be picked, once; with nothing labelled
 the first pick is random.
-Cost: time (L + size) n D for L labelled samples; memory n D in float64, and 64 n.
+Cost: size passes over n D numbers in float32, and n L D in matrix products for L labelled samples; memory n D in float32.
 """
 
 import torch
