@@ -71,9 +71,9 @@ class Model(nn.Module):
         """Fuses the modalities that are present: (B, M, D), (B, M) -> (B, D)."""
         return self.fusion(tokens, present)
 
-    def forward(self, inputs: Mapping[str, Tensor], present: Tensor, kept: Tensor) -> Tensor:
-        """Logits (B, C) in training; `present` is what the samples have, `kept` what modality dropout leaves of it."""
-        return self.head(self.dropout(self.embed(self.tokens(inputs, present), kept)))
+    def forward(self, inputs: Mapping[str, Tensor], kept: Tensor) -> Tensor:
+        """Logits (B, C) in training; `kept` (B, M) is what modality dropout leaves of the modalities that the samples have."""
+        return self.head(self.dropout(self.embed(self.tokens(inputs, kept), kept)))
 
     def _encode(self, name: str, x: Tensor) -> Tensor:
         """Encodes one modality; a single sample cannot give batch statistics, so it uses the running ones."""

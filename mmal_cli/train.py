@@ -67,7 +67,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(chance.number("dropout"))
         for epoch in range(train.epochs):
-            loss = _epoch(model.train(), optimiser, batches, epoch)
+            loss = train_epoch(model.train(), optimiser, batches, epoch)
             score = _validate(model.eval(), split, validation, masks)
             if score is None or not torch.isfinite(loss):
                 rates = [train.lr * batches.factor(epoch, step) for step in range(batches.steps)]
@@ -118,13 +118,13 @@ class Batches:
         return islice(self._endless, self.steps)
 
 
-def _epoch(model: Model, optimiser: torch.optim.Optimizer, batches: Batches, epoch: int) -> Tensor:
+def train_epoch(model: Model, optimiser: torch.optim.Optimizer, batches: Batches, epoch: int) -> Tensor:
     """Trains for one epoch; returns the sum of the losses of its steps, which is finite only if all were."""
     total = torch.zeros((), device=batches.split.labels.device)
     for step, (batch, kept) in enumerate(batches.epoch()):
         for group in optimiser.param_groups:
             group["lr"] = batches.train.lr * batches.factor(epoch, step)
-        loss = nn.functional.cross_entropy(model(batch.inputs, batch.present, kept), batch.labels)
+        loss = nn.functional.cross_entropy(model(batch.inputs, kept), batch.labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

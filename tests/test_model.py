@@ -67,7 +67,7 @@ def test_bytes_of_an_absent_modality_change_nothing_in_training_or_after():
         model = build(images(*names), 5, small(), 0.0, 7).train()
         x, other = inputs(names, 4), inputs(names, 4, seed)
         x = {n: torch.where(present[:, m, None, None, None], x[n], other[n]) for m, n in enumerate(names)}
-        logits = model(x, present, present)
+        logits = model(x, present)
         logits.sum().backward()
         outputs.append([logits, *(p.grad for p in model.parameters()), *model.buffers()])
     assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
@@ -77,9 +77,9 @@ def test_batch_statistics_come_only_from_samples_that_have_the_modality():
     x, present = inputs(("a", "b"), 6), torch.ones(6, 2, dtype=torch.bool)
     present[3:, 1] = False
     some = build(images("a", "b"), 5, small(), 0.0, 7).train()
-    some(x, present, present)
+    some(x, present)
     few = build(images("a", "b"), 5, small(), 0.0, 7).train()
-    few({name: value[:3] for name, value in x.items()}, present[:3], present[:3])
+    few({name: value[:3] for name, value in x.items()}, present[:3])
     for mine, theirs in zip(some.encoders["b"].buffers(), few.encoders["b"].buffers(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -90,7 +90,7 @@ def test_a_batch_with_none_or_one_of_a_modality_trains(encoder, having):
     model = build(images("a", "b"), 5, small(encoders={"image": encoder}), 0.0, 7).train()
     before = [b.clone() for b in model.encoders["b"].buffers()]
     present = torch.tensor([[True, row < having] for row in range(4)])
-    model(inputs(("a", "b"), 4), present, present).sum().backward()
+    model(inputs(("a", "b"), 4), present).sum().backward()
     assert all(torch.equal(a, b) for a, b in zip(before, model.encoders["b"].buffers(), strict=True))
     assert model.encoders["b"].training or having
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from mmal_cli.depthwise import sped_up
+
 KINDS = {"image"}
 
 
@@ -25,7 +27,7 @@ class Encoder(nn.Module):
             stem = nn.Conv2d(shape[0], first.out_channels, 3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(stem.weight, mode="fan_out")  # as torchvision initialises the one it replaces
             whole.features[0][0] = stem
-        self.features = whole.features
+        self.features = sped_up(whole.features)
         self.width = whole.classifier[1].in_features
 
     def forward(self, x: Tensor) -> Tensor:
