@@ -65,12 +65,13 @@ table13 table14: $(SYNERGY)
 table15: $(FOOD101)
 table16: $(MIMIC)
 
-# Failed cells (exit 4) do not hide what was measured: the table is shown, and make then fails as the sweep did.
+# Failed cells (exit 4) do not hide what was measured: tables show what there is, and make then fails as the sweep did.
 $(TABLES): $(ENV)
 	@$(MMAL) sweep $@ --engine $(ENGINE) --scale $(SCALE) --skip-missing --data-root $(DATA) --out $(RUNS) $(SWEEP); ended=$$?; \
 	  [ $$ended -eq 0 ] || [ $$ended -eq 4 ] || exit $$ended; \
-	  $(MMAL) aulc $(RUNS) --grid $@ --scale $(SCALE) --out $(RESULTS)/$@-aulc.yaml || exit; \
-	  $(if $(filter table3,$@),$(MMAL) rank $(RESULTS)/$@-aulc.yaml --stats --out $(RESULTS)/$@-rank.yaml || exit;) exit $$ended
+	  $(MMAL) aulc $(RUNS) --grid $@ --scale $(SCALE) --out $(RESULTS)/$@-aulc.yaml || exit $$(( ended ? ended : $$? )); \
+	  $(if $(filter table3,$@),$(MMAL) rank $(RESULTS)/$@-aulc.yaml --stats --allow-incomplete --out $(RESULTS)/$@-rank.yaml \
+	    || exit $$(( ended ? ended : $$? ));) exit $$ended
 
 figures: $(ENV) ## Draws the report page and the figures of all runs there are (SCALE and RUNS as for the tables).
 	$(MMAL) report $(RUNS) --out $(RESULTS)/report

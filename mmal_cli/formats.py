@@ -1,13 +1,22 @@
-"""One table as Markdown, LaTeX or CSV: text from text. A cell in *stars* is italic, in **two** bold, in ***three*** both."""
+"""Tables as Markdown, LaTeX or CSV, a ranking as one CSV. A cell in *stars* is italic, in **two** bold, in ***three*** both."""
+
+from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmal_cli.core.rank_stats import Stats
+    from mmal_cli.core.tables import RankBlock, RankTable
 
 MARKED = re.compile(r"(\*{1,3})([^*](?:.*[^*])?)\1")
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
+
+RANKING = ("what", "regime", "dataset", "moddrop", "weak", "seeds", "qm", "against", "value", "censored_at")  # columns
 
 
 def marks(cell: str) -> tuple[str, bool, bool]:
@@ -70,3 +79,73 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([marks(cell)[0].strip() for cell in row] for row in [columns, *rows] if any(row))
     return text.getvalue()
+
+
+def ranking(result: RankTable) -> Iterator[list[str]]:
+    """Headings, then rows, unrounded; what is not defined has no row, what was not reached no value."""
+    yield list(RANKING)
+    for row in _numbers(result):
+        if row.get("value") is not None or "censored_at" in row:
+            yield ["" if (cell := row.get(name)) is None else str(cell) for name in RANKING]
+
+
+def _numbers(result: RankTable) -> Iterator[dict[str, Any]]:
+    places = {(block.regime, block.dataset): _place(block) for block in result.blocks}
+    for block in result.blocks:
+        place = places[block.regime, block.dataset]
+        for qm in result.methods:
+            yield place | {"what": "score", "qm": qm, "value": block.scores[qm]}
+            yield place | {"what": "rank", "qm": qm, "value": block.ranks[qm]}
+        yield place | {"what": "smallest_difference", "value": block.smallest}
+    for regime, sums in result.sums.items():
+        yield from ({"what": "rank_sum", "regime": regime, "qm": qm, "value": value} for qm, value in sums.items())
+    if result.stats:
+        yield from _average_numbers(result.stats)
+        yield from _difference_numbers(result.stats, places)
+        yield from _saved_numbers(result.stats, places)
+
+
+def _place(block: RankBlock) -> dict[str, Any]:
+    moddrop, seeds = "on" if block.moddrop else "off", len(block.seeds)
+    return {"regime": block.regime, "dataset": block.dataset, "moddrop": moddrop, "weak": block.weak, "seeds": seeds}
+
+
+def _average_numbers(found: Stats) -> Iterator[dict[str, Any]]:
+    for qm, of in found.average.items():
+        yield {"what": "average_rank", "qm": qm, "value": of.rank}
+        for what in ("low", "high", "best"):
+            yield {"what": f"average_rank_{what}", "qm": qm, "value": getattr(of, what)}
+    if found.friedman:
+        yield {"what": "friedman_chi_squared", "value": found.friedman.chi_squared}
+        yield {"what": "friedman_p", "value": found.friedman.p}
+    yield {"what": "critical_difference", "value": found.critical_difference}
+
+
+def _difference_numbers(found: Stats, places: Mapping[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield {"what": "pairs", "value": found.pairs}
+    yield {"what": "smallest_p", "value": found.smallest_p}
+    for qm, of in found.differences.items():
+        two = {"qm": qm, "against": found.against}
+        for block in of.blocks:
+            place = places[block.regime, block.dataset] | two
+            yield place | {"what": "difference", "value": block.mean}
+            yield place | {"what": "difference_sd", "value": block.sd}
+        for what, value in {"difference": of.mean, "p": of.p, "p_holm": of.holm}.items():
+            yield two | {"what": what, "value": value}
+    if found.penalty:
+        for qm, beaten in found.penalty.beats.items():
+            yield from (
+                {"what": "beats", "qm": qm, "against": other, "value": of} for other, of in beaten.items() if other != qm
+            )
+            yield {"what": "loses", "qm": qm, "value": found.penalty.loses[qm]}
+
+
+def _saved_numbers(found: Stats, places: Mapping[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for block in found.saved:
+        place = places[block.regime, block.dataset]
+        yield place | {"what": "labels_needed", "qm": found.against, "value": block.labels}
+        for qm, of in block.methods.items():
+            two = place | {"qm": qm, "against": found.against}
+            reached = {} if of.needed is not None else {"censored_at": block.last}
+            yield two | reached | {"what": "labels_needed", "value": of.needed}
+            yield two | {"what": "labels_ratio", "value": of.ratio}

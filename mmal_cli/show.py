@@ -1,6 +1,8 @@
 """What a command prints: results on stdout, progress on stderr; used by `commands/` alone."""
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ Progress = Annotated[
 ]
 FormatName = Literal["rich", "md", "latex", "csv", "json"]
 Format = Annotated[FormatName, typer.Option("--format", help="How the result is printed; csv and json hold plain numbers.")]
+WIDE = 100_000  # columns of what is no terminal
 PLAIN_EVERY = 10.0  # seconds between two plain lines
 
 
@@ -79,7 +82,7 @@ def paragraph(text: str, format: FormatName = "rich") -> None:
     if format == "csv":
         note(text)
     else:
-        result(formats.escaped(text) + "\n" if format == "latex" else text + "\n" * (format == "md"))
+        result({"latex": formats.escaped(text) + "\n", "md": text + "\n"}.get(format) or _folded(text))
 
 
 def drawing(text: str, format: FormatName = "rich") -> None:
@@ -98,10 +101,10 @@ def table(
     left: int = 1,
     format: FormatName = "rich",
 ) -> None:
-    """A table on stdout, never cut: as wide as it needs to be. The first `left` columns are aligned left, the others right.
+    """A table on stdout, never cut: where a terminal is too narrow it comes in parts, each with the first `left` columns.
 
-    A cell in *stars* is italic, in **two** bold, in ***three*** both. Empty rows part groups. CSV has no title, and its foot
-    goes to stderr; a command's JSON is its own affair.
+    These are aligned left, the others right. A cell in *stars* is italic, in **two** bold, in ***three*** both. Empty rows
+    part groups. CSV has no title, and its foot goes to stderr; a command's JSON is its own affair.
     """
     if format == "csv":
         result(formats.comma_separated(columns, rows).rstrip("\n"))
@@ -123,14 +126,43 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         text, bold, italic = formats.marks(cell)
         return Text(text, style=" ".join(["bold"] * bold + ["italic"] * italic))
 
-    shown = Table(box=box.SIMPLE_HEAD)
-    for number, name in enumerate(columns):
-        shown.add_column(styled(name), justify="left" if number < left else "right", no_wrap=True)
-    for row in rows:
-        shown.add_row(*map(styled, row))
-    console = Console(width=Console(width=100_000).measure(shown).maximum)
+    def part(numbers: Sequence[int]) -> Table:
+        shown = Table(box=box.SIMPLE_HEAD)
+        for number in numbers:
+            shown.add_column(styled(columns[number]), justify="left" if number < left else "right", no_wrap=True)
+        for row in rows:
+            shown.add_row(*(styled(row[number]) for number in numbers))
+        return shown
+
+    def width(numbers: Sequence[int]) -> int:
+        return Console(width=WIDE).measure(part(numbers)).maximum
+
     if title:
-        result(title)
-    console.print(shown)
+        result(_folded(title))
+    for numbers in _parts(len(columns), left, lambda numbers: width(numbers) <= _columns()):
+        Console(width=width(numbers)).print(part(numbers))
     if foot:
-        result(foot)
+        result(_folded(foot))
+
+
+def _columns() -> int:
+    """Of the terminal, or as COLUMNS says; any number in a pipe or a file."""
+    return shutil.get_terminal_size((WIDE, 0)).columns
+
+
+def _parts(count: int, left: int, fits: Callable[[Sequence[int]], bool]) -> Iterator[list[int]]:
+    """The columns in parts that fit, one more than the first `left` at least."""
+    first = list(range(min(left, count)))
+    found = first
+    for number in range(left, count):
+        if found != first and not fits([*found, number]):
+            yield found
+            found = first
+        found = [*found, number]
+    yield found
+
+
+def _folded(text: str) -> str:
+    """Text whose lines break between words where the terminal ends."""
+    width = _columns()
+    return "\n".join(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())

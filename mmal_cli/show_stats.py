@@ -3,39 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmal_cli import show
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
     from mmal_cli.core.rank_stats import Penalty, Saved, SavedBlock, Stats
-    from mmal_cli.core.tables import RankTable
+    from mmal_cli.core.tables import AulcTable, RankTable
 
 LISTED = 3  # blocks that the line on the smallest difference names one by one
+NOTHING = {  # number of seeds (2: two or more) -> why they show nothing
+    None: "Printed means have no seeds: the difference that they can show is unknown.",
+    0: "The query methods have no seed in common, which shows no difference between them.",
+    1: "One seed shows no difference between methods, however large: it takes two.",
+    2: "One query method has no other to differ from.",
+}
 AXIS = 60  # characters of the diagram's axis, or a few less
 
 
-def smallest(found: Mapping[str, tuple[float | None, int]], unit: str = "") -> str:
-    """One line on what the seeds can show.
+class Smallest(NamedTuple):
+    """The smallest difference that so many seeds can show, None where not defined.
+
+    seeds: those that all methods have; None for printed means.
+    top: the end of the range of what differs, where it is known.
+    """
+
+    value: float | None
+    seeds: int | None
+    top: float | None = None
+
+    def __str__(self) -> str:
+        return "more than the whole range" if self.top is not None and self.value > self.top else f"{self.value:.2g}"
+
+
+def smallest(found: Mapping[str, Smallest], unit: str = "") -> str:
+    """One line on what the seeds can show, and on the blocks whose seeds can show nothing.
 
     Args:
-        found: name of a block -> the smallest difference (None where not defined), number of seeds (0 for printed means).
+        found: name of a block -> what its seeds can show.
         unit: what the difference is one of, where the table does not show it.
     """
-    counts = sorted({seeds for _, seeds in found.values()})
-    values = {name: value for name, (value, _) in found.items() if value is not None}
-    if not values:
-        said = {0: "Printed means have no seeds: the difference that they can show is unknown."}
-        said[1] = "One seed shows no difference between methods, however large: it takes two."
-        return said.get(counts[-1], "") if counts else ""
+    values = {name: of for name, of in found.items() if of.value is not None}
+    said = [_values(values, unit)] if values else []
+    for seeds, sentence in NOTHING.items():
+        names = [name for name, of in found.items() if of.value is None and (of.seeds and min(of.seeds, 2)) == seeds]
+        where = ", ".join(names) if len(names) <= LISTED else f"{len(names)} blocks ({names[0]} and others)"
+        if names:
+            said.append(sentence if len(names) == len(found) else f"{where}: {sentence[0].lower()}{sentence[1:]}")
+    return " ".join(said)
+
+
+def _values(values: Mapping[str, Smallest], unit: str) -> str:
+    counts = sorted({of.seeds for of in values.values()})
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
     if len(values) <= LISTED:
-        text = ", ".join(f"{name} {value:.2g}" for name, value in values.items())
+        text = ", ".join(f"{name} {of}" for name, of in values.items())
     else:
-        low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-        text = f"{values[low]:.2g} ({low}) to {values[high]:.2g} ({high})"
+        low, *_, high = sorted(values, key=lambda name: values[name].value)
+        text = f"{values[low]} ({low}) to {values[high]} ({high})"
     return f"Smallest difference{unit} that {seeds} seeds can show (paired t-test, .05, power .8): {text}."
+
+
+def line(result: RankTable, source: AulcTable) -> str:
+    """What stands under every table: the smallest difference that the seeds can show, and what is shown times something."""
+    printed = not any(row.seeds for row in source.rows)
+    tops = {(row.dataset, row.regime, row.moddrop): row.cycles - 1 for row in source.rows if row.cycles}
+    found = {
+        f"{block.regime} {block.dataset}": Smallest(
+            block.smallest, None if printed else len(block.seeds), tops.get((block.dataset, block.regime, block.moddrop))
+        )
+        for block in result.blocks
+    }
+    weak = {block.dataset: block.weak for block in result.blocks}
+    said = [smallest(found, " in AULC")]
+    if scaled := [f"{name} {weak[name]} x{factor:.3g}" for name, factor in result.made["factors"].items()]:
+        said.append(f"AULC times 1 / ceiling, as `mmal aulc` shows it: {', '.join(scaled)}.")
+    return " ".join(filter(None, said))
 
 
 def stats(result: RankTable, line: str, format: show.FormatName) -> None:
@@ -47,7 +91,9 @@ def stats(result: RankTable, line: str, format: show.FormatName) -> None:
     found = result.stats
     _average(result, found, line, format)
     show.paragraph(_tests(result, found), format)
-    show.drawing(diagram({qm: of.rank for qm, of in found.average.items()}, found.groups, found.critical_difference), format)
+    if found.critical_difference:
+        average = {qm: of.rank for qm, of in found.average.items()}
+        show.drawing(diagram(average, found.groups, found.critical_difference), format)
     if format == "rich":
         show.result("")
     _differences(result, found, line, format)
@@ -64,13 +110,12 @@ def _table(title: str, columns: Sequence[str], rows: Iterator[list[str]], foot: 
 
 
 def _average(result: RankTable, found: Stats, line: str, format: show.FormatName) -> None:
-    printed = not any(block.seeds for block in result.blocks)
+    alone = "one seed each" if any(block.seeds for block in result.blocks) else "printed means have no seeds"
+    pairs = f"{found.pairs} {'pair' if found.pairs == 1 else 'pairs'}"
     foot = {
-        (): "One block of one seed: there is nothing to resample.",
+        (): f"No interval and no P(best): {pairs} of a seed and a block, too few to resample (docs/protocol.md).",
         ("seeds",): "Bootstrap of the block's seeds, 10,000 resamples.",
-        (
-            "blocks",
-        ): f"Bootstrap of blocks alone ({'printed means have no seeds' if printed else 'one seed each'}), 10,000 resamples.",
+        ("blocks",): f"Bootstrap of blocks alone ({alone}), 10,000 resamples.",
         ("seeds", "blocks"): "Bootstrap of blocks and of the seeds within them, 10,000 resamples.",
     }[tuple(found.resampled)]
     order = sorted(found.average, key=lambda qm: (found.average[qm].rank, qm))
@@ -87,7 +132,9 @@ def _average(result: RankTable, found: Stats, line: str, format: show.FormatName
 
 def _tests(result: RankTable, found: Stats) -> str:
     """Friedman and Nemenyi in a sentence each."""
-    blocks = "1 block" if len(result.blocks) == 1 else f"{len(result.blocks)} blocks"
+    if found.critical_difference is None:
+        return "Friedman's and Nemenyi's tests take two blocks or more; there is one."
+    blocks = f"{len(result.blocks)} blocks"
     if found.friedman is None:
         first = "Friedman's test takes three methods."
     else:
@@ -102,7 +149,7 @@ def diagram(average: Mapping[str, float], groups: Sequence[Sequence[str]], diffe
     Args:
         average: qm -> average rank.
         groups: methods that cannot be told apart, from the best on.
-        difference: the critical difference, drawn as a bar of its length.
+        difference: the critical difference, drawn as a bar of its length, cut where the axis ends.
     """
     k = len(average)
     unit = max(4, min(10, AXIS // (k - 1)))
@@ -119,7 +166,8 @@ def diagram(average: Mapping[str, float], groups: Sequence[Sequence[str]], diffe
     lines.append(" " * wide + ("+" + "-" * (unit - 1)) * (k - 1) + "+")
     lines += [f"{qm:<{wide}}{' ' * at(average[qm])}o" for qm in sorted(average, key=lambda qm: (average[qm], qm))]
     lines += [f"{names['bar']:<{wide}}{bar(at(average[group[0]]), at(average[group[-1]]))}" for group in groups]
-    return "\n".join([*lines, f"{names['cd']:<{wide}}{bar(0, at(1 + difference))}"])
+    past = ">" * (difference > k - 1)  # longer than the axis
+    return "\n".join([*lines, f"{names['cd']:<{wide}}{bar(0, at(min(1 + difference, k)))}{past}"])
 
 
 def _differences(result: RankTable, found: Stats, line: str, format: show.FormatName) -> None:
@@ -178,34 +226,3 @@ def _labels(found: Saved, block: SavedBlock) -> str:
     if found.needed is None:
         return f"> {block.last}"
     return f"{round(block.labels - found.needed):+d} ({found.ratio:.2f})"
-
-
-def plain(result: RankTable) -> Iterator[list[list[str]]]:
-    """CSV, unrounded, headings first: a table of blocks and methods and, with statistics, one of methods."""
-    found = result.stats
-    rows = [["regime", "dataset", "moddrop", "weak", "qm", "seeds", "score", "rank"]]
-    rows[0] += ["difference", "difference_sd", "labels_needed", "labels_ratio"] if found else []
-    saved = {(block.regime, block.dataset): block.methods for block in found.saved} if found else {}
-    for number, block in enumerate(result.blocks):
-        for qm in result.methods:
-            row = [block.regime, block.dataset, "on" if block.moddrop else "off", block.weak, qm, str(len(block.seeds))]
-            row += _numbers(block.scores[qm], block.ranks[qm])
-            if found:
-                difference = found.differences[qm].blocks[number] if qm != found.against else None
-                of = saved.get((block.regime, block.dataset), {}).get(qm)
-                row += _numbers(*((difference.mean, difference.sd) if difference else (None, None)))
-                row += _numbers(*((of.needed, of.ratio) if of else (None, None)))
-            rows.append(row)
-    yield rows
-    if found:
-        rows = [["qm", "average_rank", "low", "high", "p_best", "difference", "p", "p_holm", "loses"]]
-        for qm, of in found.average.items():
-            to = found.differences.get(qm)
-            tested = (to.mean, to.p, to.holm) if to else (None, None, None)
-            loses = found.penalty.loses[qm] if found.penalty else None
-            rows.append([qm, *_numbers(of.rank, of.low, of.high, of.best, *tested, loses)])
-        yield rows
-
-
-def _numbers(*values: float | None) -> list[str]:
-    return ["" if value is None else repr(value) for value in values]

@@ -1,6 +1,7 @@
 """Areas under learning curves: the numbers of the protocol, what may be averaged, and what `mmal aulc` shows."""
 
 import json
+import shlex
 
 import fake_runs
 import numpy as np
@@ -187,6 +188,41 @@ def test_json_is_the_file(tmp_path, invoke) -> None:
     assert table.metric == "accuracy"
     again = invoke("aulc", tmp_path / "runs/synergy", "--metric", "accuracy", "--json")
     assert json.loads(again.stdout)["id"] == table.id  # content, not place
+
+
+def test_the_command_in_the_file_makes_the_file(tmp_path, invoke) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "{datasets: {synergy: null}, regimes: [low], qms: [badge], moddrop: [true], seeds: [0, 2]}"
+    )
+    fake_runs.write(tmp_path / "runs", *three_seeds())
+    for options in ([], ["--metric", "accuracy", "--grid", "mine.yaml", "--scale", "paper"]):
+        assert invoke("aulc", "runs", *options).exit_code == 0
+        table = AulcTable.read(tmp_path / "results/aulc.yaml")
+        assert invoke(*shlex.split(table.made["command"])[1:], "--out", "again.yaml").exit_code == 0
+        again = AulcTable.read(tmp_path / "again.yaml")
+        assert again.model_dump(exclude={"made"}) == table.model_dump(exclude={"made"})
+        assert again.made.get("not_run") == table.made.get("not_run")
+
+
+def test_cells_that_have_not_run_are_told_in_every_format(tmp_path, invoke) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "{datasets: {synergy: null, food: null}, regimes: [low], qms: [badge, kcg], moddrop: [true], seeds: [0, 3]}"
+    )
+    fake_runs.write(tmp_path / "runs", *three_seeds())
+    said = {name: invoke("aulc", "runs", "--grid", "mine.yaml", "--format", name) for name in ("rich", "md", "csv", "json")}
+    for name in ("csv", "json"):
+        assert "7 of the grid's 8 cells have not run" in said[name].stderr
+    for name in ("rich", "md"):
+        assert "3 of the grid's 4 cells have not run." in said[name].stdout
+        assert "food, moddrop on: none of its 4 cells has run." in said[name].stdout
+    place = {"moddrop": True, "regime": "low"}
+    assert json.loads(said["json"].stdout)["made"]["not_run"] == [
+        place | {"dataset": "synergy", "qm": "badge", "seeds": [3]},
+        place | {"dataset": "synergy", "qm": "kcg", "seeds": [0, 3]},
+        place | {"dataset": "food", "qm": "badge", "seeds": [0, 3]},
+        place | {"dataset": "food", "qm": "kcg", "seeds": [0, 3]},
+    ]
+    assert "not_run" not in json.loads(invoke("aulc", "runs", "--json").stdout)["made"]
 
 
 def test_one_cycle_and_one_seed(tmp_path, invoke) -> None:

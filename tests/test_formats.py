@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_ranks import published, words
 from typer.testing import CliRunner
 
-from mmal_cli import app, formats, show_stats
+from mmal_cli import app, formats, show, show_stats
 from mmal_cli.core import files, tables
 
 NAN_FREE = r"\bnan\b|\binf\b"
@@ -146,18 +146,44 @@ def test_a_partial_modality_is_scaled_in_the_line_too(made) -> None:
     ("found", "says"),
     [
         ({}, ""),
-        ({"x": (None, 0)}, "Printed means have no seeds"),
-        ({"x": (None, 1)}, "One seed shows no difference"),
-        ({"x": (None, 3)}, ""),
-        ({"x": (0.1234, 3), "y": (None, 1)}, "that 1 to 3 seeds can show (paired t-test, .05, power .8): x 0.12."),
+        ({"x": (None, None)}, "Printed means have no seeds: the difference that they can show is unknown."),
+        ({"x": (None, 0)}, "The query methods have no seed in common, which shows no difference between them."),
+        ({"x": (None, 1)}, "One seed shows no difference between methods, however large: it takes two."),
+        ({"x": (None, 3)}, "One query method has no other to differ from."),
+        ({"x": (0.1234, 3), "y": (0.2, 2)}, " that 2 to 3 seeds can show (paired t-test, .05, power .8): x 0.12, y 0.2."),
+        (
+            {"x": (0.1234, 3), "y": (None, 1), "z": (None, 0)},
+            " that 3 seeds can show (paired t-test, .05, power .8): x 0.12. "
+            "z: the query methods have no seed in common, which shows no difference between them. "
+            "y: one seed shows no difference between methods, however large: it takes two.",
+        ),
+        ({"w": (0.1, 2)} | {name: (None, 1) for name in "abcd"}, ": w 0.1. 4 blocks (a and others): one seed shows"),
         ({name: (0.1 * n, 3) for n, name in enumerate("wxyz", start=1)}, ": 0.1 (w) to 0.4 (z)."),
+        ({"x": (21.0, 2, 9)}, ": x more than the whole range."),
+        ({"x": (9.0, 2, 9)}, ": x 9."),
+        ({name: (7.0 * n, 2, 9) for n, name in enumerate("wxyz", start=1)}, ": 7 (w) to more than the whole range (z)."),
     ],
 )
 def test_the_line_on_the_smallest_difference(found, says) -> None:
-    line = show_stats.smallest(found)
+    line = show_stats.smallest({name: show_stats.Smallest(*of) for name, of in found.items()})
     assert says in line
     assert bool(line) == bool(says)
     assert "\n" not in line
+
+
+def test_a_difference_larger_than_the_range_is_no_number(tmp_path, invoke) -> None:
+    for qm, levels in {"random": (0.1, 0.9), "kcg": (0.9, 0.1)}.items():
+        fake_runs.write(tmp_path / "runs", *(fake_runs.record({"b": [of] * 3}, qm=qm, seed=n) for n, of in enumerate(levels)))
+    assert ": low b more than the whole range." in invoke("aulc", "runs").stdout
+    assert ": low share more than the whole range." in invoke("rank").stdout
+
+
+def test_runs_without_a_common_seed_are_no_printed_means(tmp_path, invoke) -> None:
+    runs = [fake_runs.record({"b": [0.1, 0.2]}, qm=qm, seed=seed) for seed, qm in enumerate(("random", "kcg"))]
+    fake_runs.write(tmp_path / "runs", *runs)
+    shown = invoke("aulc", "runs").stdout
+    assert "The query methods have no seed in common" in shown
+    assert "Printed" not in shown
 
 
 def test_statistics_of_the_published_means(tmp_path, invoke) -> None:
@@ -209,7 +235,9 @@ def test_statistics_of_one_seed_of_one_dataset(made) -> None:
     done = made(seeds=1, datasets=("share",))("rank", "--stats")
     assert done.exit_code == 0
     assert "One seed shows no difference" in done.stdout
-    assert "there is nothing to resample" in done.stdout
+    assert "No interval and no P(best): 1 pair of a seed and a block, too few to resample (docs/protocol.md)." in done.stdout
+    assert "Friedman's and Nemenyi's tests take two blocks or more; there is one." in done.stdout
+    assert "not told apart" not in done.stdout
     assert "one seed: the penalty matrix, which takes two, is left out" in done.stderr
     assert "Labels saved" in done.stdout
 
@@ -239,15 +267,68 @@ def test_curves_must_fit_their_seeds(tmp_path, made) -> None:
     assert "share low badge_2, curves of b have [4, 4] points, labels and seeds say [4, 4, 4]" in done.stderr
 
 
-def test_rank_as_csv(tmp_path, made) -> None:
-    first, second = made()("rank", "--stats", "--format", "csv").stdout.split("\n\n")
-    blocks, methods = (list(csv.DictReader(io.StringIO(text))) for text in (first, second))
+def test_rank_as_csv_is_one_table_of_all_numbers(tmp_path, made) -> None:
+    done = made()("rank", "--stats", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert all(None not in row and None not in row.values() for row in rows)
     found = tables.RankTable.read(tmp_path / "results/rank.yaml")
-    assert [(row["dataset"], row["qm"]) for row in blocks] == [(b.dataset, qm) for b in found.blocks for qm in found.methods]
-    assert [float(row["score"]) for row in blocks] == [b.scores[qm] for b in found.blocks for qm in found.methods]
-    assert [row["difference"] == "" for row in blocks] == [row["qm"] == "random" for row in blocks]
-    assert {row["qm"]: float(row["p_best"]) for row in methods} == {qm: of.best for qm, of in found.stats.average.items()}
-    assert all(None not in row and None not in row.values() for row in [*blocks, *methods])
+    stats = found.stats
+
+    def of(what, *keys, where=lambda row: True) -> dict:
+        chosen = [row for row in rows if row["what"] == what and where(row)]
+        assert len({tuple(row[key] for key in keys) for row in chosen}) == len(chosen)
+        return {tuple(row[key] for key in keys): float(row["value"]) for row in chosen}
+
+    assert of("score", "dataset", "qm") == {(b.dataset, qm): b.scores[qm] for b in found.blocks for qm in found.methods}
+    assert of("rank", "dataset", "qm") == {(b.dataset, qm): b.ranks[qm] for b in found.blocks for qm in found.methods}
+    assert of("rank_sum", "regime", "qm") == {("low", qm): total for qm, total in found.sums["low"].items()}
+    assert of("smallest_difference", "dataset") == {(b.dataset,): b.smallest for b in found.blocks}
+    assert of("average_rank_best", "qm") == {(qm,): average.best for qm, average in stats.average.items()}
+    assert of("friedman_p") == {(): stats.friedman.p}
+    assert of("critical_difference") == {(): stats.critical_difference}
+    pooled = of("difference", "qm", "against", where=lambda row: not row["dataset"])
+    assert pooled == {(qm, "random"): difference.mean for qm, difference in stats.differences.items()}
+    beats = {(a, b): share for a, row in stats.penalty.beats.items() for b, share in row.items() if a != b}
+    assert of("beats", "qm", "against") == beats
+    assert of("p_holm", "qm") == {(qm,): difference.holm for qm, difference in stats.differences.items()}
+    assert "2 blocks of 3 seeds" in done.stderr
+
+
+def test_never_reached_and_no_curves_are_not_the_same_blank(tmp_path, made) -> None:
+    run = made(datasets=("share",))
+    rows = list(csv.DictReader(io.StringIO(run("rank", "--stats", "--against", "kcg", "--format", "csv").stdout)))
+    labels = {row["qm"]: (row["value"], row["censored_at"], row["against"]) for row in rows if row["what"] == "labels_needed"}
+    assert labels == {"badge_2": ("", "200", "kcg"), "random": ("", "200", "kcg"), "kcg": ("200.0", "", "")}
+    raw = files.read_yaml(tmp_path / "results/aulc.yaml")
+    for row in raw["rows"]:
+        del row["labels"]
+        for areas in row["subsets"].values():
+            del areas["curves"]
+    (tmp_path / "old.yaml").write_text(files.dump_yaml(raw))
+    assert "labels_needed" not in run("rank", "old.yaml", "--stats", "--format", "csv").stdout
+
+
+def test_a_table_wider_than_the_terminal_comes_in_parts(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [["low", "share", *(f"{n} ± 0.5" for n in range(6))], [""] * 8, ["mid", "**s**", *(f"{n}" for n in range(6))]]
+    show.table("A title that is longer than forty columns", ["regime", "dataset", *"abcdef"], rows, "A foot " * 9, left=2)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 40
+    heads = [line.split() for line in shown.splitlines() if line.split()[:2] == ["regime", "dataset"]]
+    assert [head[2:] for head in heads] == [["a", "b"], ["c", "d"], ["e", "f"]]
+    assert words(shown).count("low share") == words(shown).count("mid s") == 3
+    monkeypatch.setenv("COLUMNS", "10")  # too narrow for any: one column at a time
+    show.table("", ["regime", "dataset", *"abcdef"], rows, left=2)
+    assert capsys.readouterr().out.count("dataset") == 6
+    monkeypatch.delenv("COLUMNS")
+    show.table("", ["regime", "dataset", *"abcdef"], rows, left=2)
+    assert capsys.readouterr().out.count("dataset") == 1  # no terminal
+
+
+def test_statistics_fit_eighty_columns(monkeypatch, made) -> None:
+    run = made()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, run("rank", "--stats").stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("format", ["md", "latex"])
@@ -270,7 +351,13 @@ def test_the_diagram() -> None:
     assert [line.rindex("o") - start for line in lines[2:5]] == [0, 10, 20]
     assert [line.split()[0] for line in lines[2:5]] == ["kcg", "badge", "random"]
     assert lines[5].endswith("|=========|")
+    assert lines[6].endswith("|==============|")
     assert lines[6].split()[1] == "1.50"
+
+
+def test_a_critical_difference_longer_than_the_axis_is_cut() -> None:
+    lines = show_stats.diagram({"kcg": 1.0, "random": 2.0}, [["kcg", "random"]], 1.39).splitlines()
+    assert lines[-1].index(">") == len(lines[1])
 
 
 @given(st.integers(2, 20))

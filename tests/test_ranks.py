@@ -1,6 +1,7 @@
 """Ranks: the sums of the paper's Table 3 from its printed values, ties, incomplete grids, and what `mmal rank` shows."""
 
 import json
+import shlex
 from pathlib import Path
 
 import fake_runs
@@ -177,7 +178,7 @@ def test_a_missing_seed_is_named(after_aulc) -> None:
 def test_allow_incomplete_takes_the_common_seeds(tmp_path, after_aulc) -> None:
     done = after_aulc(without(("share", "low", True), "badge", 1), "--allow-incomplete")
     assert done.exit_code == 0
-    assert "missing runs: 1" in done.stderr
+    assert "Missing: 1 run; what is common to the rest is ranked." in done.stdout
     found = tables.RankTable.read(tmp_path / "results/rank.yaml")
     assert [block.seeds for block in found.blocks] == [[0, 1], [0, 1, 2]]
     assert found.blocks[0].scores["badge"] == pytest.approx(0.15)
@@ -225,6 +226,104 @@ def test_nothing_in_common(tmp_path) -> None:
         ranks.common([block])
     with pytest.raises(UserError, match="no query method in common"):
         ranks.common([block, ranks.Block("share", "mid", True, "b", {"grace": {0: 0.1}})])
+
+
+def block(regime, **scores) -> ranks.Block:
+    return ranks.Block("synergy", regime, False, "b", scores)
+
+
+def test_blocks_that_cannot_be_ranked_are_left_out_and_named() -> None:
+    whole = block("low", kcg={0: 0.1, 1: 0.2}, bald={0: 0.2})
+    lonely, apart = block("mid", badge={0: 0.1}), block("high", kcg={0: 0.1}, bald={1: 0.2})
+    found, left_out = ranks.usable([whole, lonely, apart])
+    assert found == [whole]
+    assert left_out == [
+        "synergy mid is left out: it has badge alone, a ranking takes two query methods.",
+        "synergy high is left out: its query methods have no seed in common (bald 1, kcg 0).",
+    ]
+    assert ranks.usable([whole]) == ([whole], [])
+    assert ranks.usable([lonely]) == ([], left_out[:1])
+    with pytest.raises(UserError, match="no block is left to rank"):
+        ranks.common([])
+
+
+REGIMES = {(dataset, regime, dataset == "share"): of for (dataset, *_), of in FULL.items() for regime in ("low", "mid")}
+
+
+def test_an_interrupted_sweep_is_ranked(tmp_path, after_aulc) -> None:
+    done = after_aulc(REGIMES | {("synergy", "high", False): {"badge": [0.1]}}, "--allow-incomplete", "--stats")
+    assert done.exit_code == 0, done.stderr
+    shown = words(done.stdout)
+    # share high 3 x 1 (as many seeds as its first regime has), synergy high 2 methods x 1 seed
+    assert "Missing: 11 runs and 2 blocks; what is common to the rest is ranked. Without any run: share high." in shown
+    assert "synergy high is left out: it has badge alone, a ranking takes two query methods." in shown
+    found = tables.RankTable.read(tmp_path / "results/rank.yaml")
+    assert [(b.regime, b.dataset, b.seeds) for b in found.blocks] == [
+        (regime, dataset, [0, 1, 2]) for regime in ("low", "mid") for dataset in ("share", "synergy")
+    ]
+    assert found.methods == ["badge", "kcg", "random"]
+    assert len(found.made["notes"]) == 3
+
+
+def test_methods_that_are_not_in_all_blocks_are_named(after_aulc) -> None:
+    done = after_aulc(without(("share", "low", True), "random"), "--allow-incomplete", "--stats")
+    shown = words(done.stdout)
+    assert "Missing: 3 runs; what is common to the rest is ranked. Not in all blocks, so not ranked: random." in shown
+    assert "random is not ranked, so methods are compared with badge." in shown
+    assert "Differences of AULC to badge" in shown
+
+
+def test_nothing_that_can_be_ranked(after_aulc) -> None:
+    done = after_aulc({("share", "low", True): {"kcg": [0.1]}, ("synergy", "low", True): {"bald": [0.1]}}, "--allow-incomplete")
+    assert done.exit_code == 3
+    assert done.stderr.splitlines() == [
+        "error: no block can be ranked",
+        "share low is left out: it has kcg alone, a ranking takes two query methods.",
+        "synergy low is left out: it has bald alone, a ranking takes two query methods.",
+    ]
+
+
+GRID = "{datasets: {share: null, synergy: null}, regimes: [low, mid], qms: [badge, random], moddrop: [true], seeds: [0, 1, 2]}"
+
+
+def test_cells_of_the_grid_that_have_not_run_are_counted(tmp_path, invoke) -> None:
+    (tmp_path / "mine.yaml").write_text(GRID)
+    scores = {("share", "low", moddrop): {"badge": [0.1, 0.2], "random": [0.2, 0.4]} for moddrop in (True, False)}
+    fake_runs.write(tmp_path / "runs", *fake_runs.grid(scores))
+    assert invoke("aulc", "runs", "--grid", "mine.yaml").exit_code == 0
+    shown = words(invoke("rank", "--allow-incomplete").stdout)
+    assert "Missing: 20 runs and 3 blocks; what is common to the rest is ranked." in shown  # a seed of share low too
+    assert "Without any run: share mid; synergy low mid." in shown
+    only = words(invoke("rank", "--dataset", "share").stdout)
+    assert "Missing: 8 runs and 1 block; " in only
+    assert "synergy" not in only
+    assert json.loads(invoke("rank", "--json").stdout)["made"]["notes"][1] == "Without any run: share mid; synergy low mid."
+    assert "Without any run: share mid" in invoke("rank", "--format", "csv").stderr
+    assert invoke("aulc", "runs").exit_code == 0  # without a grid nothing is known to be missing
+    assert "Missing" not in invoke("rank").stdout
+
+
+def test_a_partially_predictive_modality_is_said_to_be_scaled(tmp_path, after_aulc, invoke) -> None:
+    done = after_aulc({("synergy", "low", False): {"badge": [0.1, 0.3], "random": [0.2, 0.2]}}, ceiling=fake_runs.CEILING)
+    assert "AULC times 1 / ceiling, as `mmal aulc` shows it: synergy b x10." in words(done.stdout)
+    found = tables.RankTable.read(tmp_path / "results/rank.yaml").blocks[0]
+    assert found.scores == pytest.approx({"badge": 2, "random": 2})
+    assert found.smallest > 1  # more than the range of two cycles
+    assert "low synergy more than the whole range" in done.stdout
+    assert "low b more than the whole range" in invoke("aulc", "runs").stdout
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--stats"], ["--weak", "share=a", "--dataset", "share", "--stats", "--against", "kcg"]]
+)
+def test_the_command_in_the_file_makes_the_file(tmp_path, after_aulc, invoke, options) -> None:
+    after_aulc(without(("share", "low", True), "badge", 1), "--allow-incomplete", *options)
+    made = tables.RankTable.read(tmp_path / "results/rank.yaml")
+    mmal, *again = shlex.split(made.made["command"])
+    assert mmal == "mmal"
+    assert invoke(*again, "--out", "again.yaml").exit_code == 0
+    found = tables.RankTable.read(tmp_path / "again.yaml")
+    assert found.model_dump(exclude={"made"}) == made.model_dump(exclude={"made"})
 
 
 BOTH = {

@@ -6,18 +6,15 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import fake_runs
 import pytest
 import report_runs
-import yaml
+from report_runs import gathered, table, text_of
 
-from mmal_cli.analysis import figures
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.manifest import Dataset, Modality
-from mmal_cli.core.settings import resolve
-from mmal_cli.report import areas, behaviour, gather, overlap, page, published, ranked
+from mmal_cli.report import behaviour, overlap, page
 from mmal_cli.runs import find
 
-INFO = {"mmal": "0.1.0", "command": "mmal report RUNS", "versions": {"matplotlib": "3.9"}}
 VOID = {"meta", "link", "br"}
 
 
@@ -51,20 +48,6 @@ class Parsed(HTMLParser):
         return [one for one in self.all if one["tag"] in tags]
 
 
-def gathered(root: Path) -> gather.Material:
-    return gather.gather(find(root), root)
-
-
-def text_of(root: Path) -> str:
-    return page.page(gathered(root), INFO)
-
-
-def table(text: str, caption: str) -> list[list[str]]:
-    """The rows of the table with this caption, headings and groups too."""
-    whole = re.search(rf"<table><caption>{re.escape(caption)}</caption>(.*?)</table>", text, re.DOTALL)[1]
-    return [re.findall(r"<t[hd][^>]*>(?:<b>)?([^<]*)", row) for row in re.findall(r"<tr.*?</tr>", whole)]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, str]:
     root = report_runs.make(tmp_path_factory.mktemp("runs"), ("unique", "synergy"), leave_out=[("unique", "mid", "grace", 1)])
@@ -95,7 +78,7 @@ def test_the_page_is_well_formed_and_says_what_its_figures_show(whole):
     wanted += re.findall(r"url\(#([^)]+)\)", whole[1])
     assert set(wanted) <= set(ids)
     drawn = parsed.named("svg")
-    assert len(drawn) == 6  # curves, bars and diagnostics of two datasets
+    assert len(drawn) == 7  # curves, bars and diagnostics of two datasets, and ranks
     for one in drawn:
         assert one["role"] == "img"
         assert re.search(r"random,? .*\d\.\d\d", one["aria-label"]), "an alternative text has numbers"
@@ -120,100 +103,7 @@ def test_what_was_run_counts_what_was_not(whole):
     assert ["mid", "0 1", "0", "0 1", "1000 to 10000, 10 cycles"] in rows
     assert "Runs: 23 of 24 cells" in whole[1]
     assert "Cells not run stay empty: 1." in whole[1]
-    assert "runs that the grid lacks: 1; ranked is what all blocks have in common" in whole[1]
-
-
-def test_differences_are_in_units_of_the_published_sd(whole):
-    root, text = whole
-    rows = table(text, "AULC of unique, moddrop on")
-    assert rows[0][2:8] == ["a", "a published", "a difference", "a+b", "a+b published", "a+b difference"]
-    assert rows[0][8] == "b (weak) ×10"
-    (badge,) = [row for row in rows[: rows.index(["mid"])] if row[0] == "badge"]
-    assert badge[3] == "4.75 ± 0.48"
-    ours = find(root).finished
-    values = [
-        [cycle.metrics["a"]["balanced_accuracy"] for cycle in run.cycles]
-        for run in ours.values()
-        if (run.config["dataset"], run.config["regime"], run.config["qm"]) == ("unique", "low", "badge")
-    ]
-    mean = sum(sum(v) - (v[0] + v[-1]) / 2 for v in values) / len(values)
-    assert badge[4] == f"{(mean - 4.75) / 0.48:+.1f} sd".replace("-", "−")
-    assert "All of these runs have the paper&#x27;s settings." in text
-
-
-@pytest.mark.parametrize(
-    ("more", "why"),
-    [
-        ({"settings": {"train": {"lr": 0.3}}}, "train.lr"),
-        ({"settings": {"model": {"width": 64}}}, "model.width"),
-        ({"cycles": 4}, "labels"),
-    ],
-)
-def test_runs_with_other_settings_are_not_compared(tmp_path, more, why):
-    text = areas.areas(gathered(report_runs.make(tmp_path, regimes=("low",), **more)))
-    assert f"Not the paper&#x27;s settings, so no difference is shown: these runs (other {why})." in text
-    assert table(text, "AULC of unique, moddrop on")[0] == ["method", "seeds", "a", "a+b", "b (weak) ×10"]
-
-
-KINDS = {
-    "missing": {"a": "image", "b": "image"},
-    "share": {"cifar10": "image", "mnist": "image"},
-    "unique": {"a": "image", "b": "image"},
-    "synergy": {"a": "image", "b": "image"},
-    "food101": {"image": "image", "text": "tokens"},
-    "mimic": {"labs": "vector", "ecg": "series"},
-}
-
-
-def resolved(name: str, regime: str, overlays: tuple[str, ...] = (), assignments: tuple[str, ...] = ()) -> dict:
-    modalities = [Modality(name=m, kind=kind, shape=(3, 300), dtype="uint8") for m, kind in KINDS[name].items()]
-    splits = {split: {"samples": 60_000, "shards": []} for split in ("train", "test")}
-    dataset = Dataset.model_construct(name=name, classes=10, modalities=modalities, splits=splits)
-    return resolve(dataset, regime, "badge", overlays, assignments)[0].model_dump(mode="json")
-
-
-@pytest.mark.parametrize("regime", ["low", "mid", "high"])
-@pytest.mark.parametrize("name", KINDS)
-def test_the_protocols_own_settings_are_the_papers(name, regime):
-    printed, settings = published.read().as_aulc(), resolved(name, regime)
-    budget = settings["budget"]
-    some = report_runs.record(name, regime, "badge", 0, list(KINDS[name]), budget["cycles"], settings, True)
-    cycles = [cycle.model_copy(update={"labels": budget["start"] + cycle.number * budget["query"]}) for cycle in some.cycles]
-    run = some.model_copy(update={"cycles": cycles})
-    assert published.differs(run, printed) == []
-    assert published.differs(some.model_copy(update={"cycles": cycles[:3]}), printed) == ["labels"]
-    (row,) = [r for r in printed.rows if (r.dataset, r.regime, r.qm, r.moddrop) == (name, regime, "badge", True)]
-    assert set(row.subsets) == set(report_runs.subsets(list(KINDS[name]))), "the columns have our names"
-    for sets, wrong in [(("train.epochs=2",), "train.epochs"), (("start_set=random", "model.width=8"), "model.width")]:
-        other = run.model_copy(update={"config": run.config | {"settings": resolved(name, regime, (), sets)}})
-        assert wrong in published.differs(other, printed)
-
-
-def test_quick_runs_of_the_papers_datasets_are_not_the_papers():
-    run = report_runs.record("share", "low", "badge", 0, ["cifar10", "mnist"], 4, {}, True)
-    raw = yaml.safe_load((Path(published.__file__).parents[1] / "protocols" / "quick.yaml").read_text())
-    run = run.model_copy(update={"config": run.config | {"settings": {"model": raw["model"], "train": raw["train"]}}})
-    assert {"model.width", "train.epochs", "train.lr", "labels"} <= set(published.differs(run, published.read().as_aulc()))
-
-
-def test_rank_reads_the_published_values(mmal, tmp_path):
-    values = Path(published.__file__).parents[1] / "published" / "aulc.yaml"
-    done = mmal("rank", values, "--out", tmp_path / "rank.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    sums = yaml.safe_load((tmp_path / "rank.yaml").read_text())["sums"]
-    assert sums["mid"] == yaml.safe_load(values.read_text())["rank_sums"]["mid"]  # no ties in this regime
-
-
-def test_sums_of_ranks_stand_beside_the_published_ones_if_all_was_run(tmp_path):
-    for dataset in ("missing", "share", "unique", "synergy"):
-        modalities = ("mnist", "cifar10") if dataset == "share" else ("b", "a") if dataset == "missing" else ("a", "b")
-        report_runs.make(tmp_path, (dataset,), ("mid",), report_runs.METHODS, 1, modalities)
-    material = gathered(tmp_path)
-    assert "sum, published" not in ranked.ranked(material)  # labels of missing and share are not the paper's
-    for variant in material.variants:
-        variant.differs.update({key: [] for key in variant.differs})
-    rows = table(ranked.ranked(material), "Ranks by the AULC of the weak modality")
-    assert rows[-1] == ["sum, published", "", "22", "21", "14", "17", "17", "6", "15"]
+    assert "Note: Missing: 1 run; what is common to the rest is ranked." in whole[1]
 
 
 @pytest.mark.parametrize(
@@ -235,8 +125,6 @@ def test_a_page_of_little(tmp_path, little):
 
 
 def test_records_without_whole_subsets_have_no_diagnostics(tmp_path):
-    import fake_runs
-
     fake_runs.write(tmp_path, *fake_runs.grid({("share", "low", True): {"random": [3.0, 3.1], "badge": [3.2, 3.3]}}))
     text = text_of(tmp_path)
     assert "What the queries asked for is not in these records." in text
@@ -273,32 +161,19 @@ def test_overlaps_come_from_the_cycles(tmp_path):
     assert gathered(root).variants[0].overlaps == {"low": []}  # badge has no cycles there
     report_runs.write_cycles(root / "d/low/badge/seed-0", [[5, 8], [7, 6]], [0, 1])
     material = gathered(root)
-    assert material.variants[0].overlaps["low"] == [overlap.Overlap("badge", "random", 1, 0.5, 1.0, 5 / 7)]
+    assert material.variants[0].overlaps["low"] == [overlap.Overlap("badge", "random", {0: [0.5, 1.0]}, 5 / 7)]
     rows = table(behaviour.behaviour(material), "Overlap of queries, d, moddrop on")
     assert rows[-1] == ["badge, random", "1", "0.50", "1.00", "0.71"]
+    found = [row for row in csv.DictReader(page.readings(material).splitlines()) if row["measure"] == "overlap"]
+    assert [tuple(row[key] for key in ("qm", "of", "seed", "cycle", "labels", "value")) for row in found] == [
+        ("badge", "random", "0", "0", "500", "0.5"),
+        ("badge", "random", "0", "1", "1000", "1.0"),
+        ("random", "badge", "0", "0", "500", "0.5"),
+        ("random", "badge", "0", "1", "1000", "1.0"),
+    ]
     (root / "d/low/badge/seed-0/cycle-01.h5").write_bytes(b"cut")
     with pytest.raises(UserError, match=r"cycle-01\.h5 is damaged"):
         gathered(root)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a: str, b: str) -> float:
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_colours_are_fixed_distinct_and_seen_on_both_papers():
-    of, kinds = figures.colours(["mine", "badge"], ["a", "b"])
-    assert of["badge"] == figures.METHODS["badge"]
-    every = [*figures.METHODS.values(), *figures.OWN, *figures.SUBSETS]
-    assert len(set(figures.METHODS.values()) | set(figures.OWN)) == len(figures.METHODS) + len(figures.OWN)
-    assert all(contrast(light, "#ffffff") >= 3 and contrast(dark, "#16181c") >= 3 for light, dark in every)
-    assert len(set(kinds.values())) == 2
 
 
 def test_the_command_writes_the_page_and_the_figures(mmal, tmp_path):
@@ -307,6 +182,7 @@ def test_the_command_writes_the_page_and_the_figures(mmal, tmp_path):
     assert (done.returncode, done.stdout) == (0, "r/index.html\n"), done.stderr
     assert sorted(str(path.relative_to(tmp_path / "r")) for path in (tmp_path / "r").rglob("*.*")) == [
         "diagnostics.csv",
+        "figures/mmal.sha256",
         "figures/unique.pdf",
         "figures/unique.png",
         "index.html",
@@ -317,6 +193,22 @@ def test_the_command_writes_the_page_and_the_figures(mmal, tmp_path):
     again = mmal("report", runs, "--out", "r", "--format", "html", cwd=tmp_path)
     assert again.returncode == 0
     assert (tmp_path / "r/index.html").read_text() == text
+
+
+def test_a_second_report_leaves_no_figure_of_the_first_and_every_file_of_the_user(mmal, tmp_path):
+    for dataset in ("solo", "duo", "other"):
+        report_runs.make(tmp_path / "one", (dataset,), ("low",), ("random",), 1, cycles=2)
+    assert mmal("report", "one", "--out", "r", "--format", "png,pdf", cwd=tmp_path).returncode == 0
+    figures = tmp_path / "r" / "figures"
+    (figures / "duo.png").write_bytes(b"drawn upon")
+    (figures / "mine.png").write_bytes((figures / "solo.png").read_bytes())
+    done = mmal("report", "one/other", "--out", "r", "--format", "png", cwd=tmp_path)
+    assert sorted(path.name for path in figures.iterdir()) == ["duo.png", "mine.png", "mmal.sha256", "other.png"]
+    assert [line for line in done.stderr.splitlines() if "removed" in line] == [
+        f"r/figures/{name} of an older report removed" for name in ("duo.pdf", "other.pdf", "solo.png", "solo.pdf")
+    ]
+    assert mmal("report", "one/other", "--out", "r", "--format", "html", cwd=tmp_path).returncode == 0
+    assert sorted(path.name for path in figures.iterdir()) == ["duo.png", "mine.png"]
 
 
 def test_what_cannot_be_reported_is_one_message(mmal, tmp_path):

@@ -8,12 +8,8 @@ import browser
 import pytest
 import report_runs
 
-from mmal_cli.report import gather, page
-from mmal_cli.runs import find
-
 pytestmark = pytest.mark.skipif(browser.BINARY is None, reason="no chromium: the page is not looked at in a browser")
 
-INFO = {"mmal": "0.1.0", "command": "mmal report RUNS", "versions": {"matplotlib": "3.9"}}
 WIDE, NARROW = 1200, 360
 TABLE = "[...document.querySelectorAll('table')].find(t => t.caption.textContent.startsWith('AULC of unique'))"
 PAINTED = """[...document.querySelectorAll('figure svg')].map(svg => {
@@ -25,9 +21,11 @@ PAINTED = """[...document.querySelectorAll('figure svg')].map(svg => {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    root = report_runs.make(tmp_path_factory.mktemp("runs"), ("unique", "a-dataset-with-quite-a-long-name"), ("low", "high"))
+    root = report_runs.make(
+        tmp_path_factory.mktemp("runs"), ("unique", "a-dataset-with-quite-a-long-name"), ("low", "mid", "high")
+    )
     path = root / "index.html"
-    path.write_text(page.page(gather.gather(find(root), root), INFO), encoding="utf-8")
+    path.write_text(report_runs.text_of(root), encoding="utf-8")
     return path
 
 
@@ -60,12 +58,31 @@ def test_nothing_but_the_file_is_asked_for(tab, written):
 
 def test_every_figure_is_drawn(tab):
     figures = tab.run(PAINTED)
-    assert len(figures) == 6
+    assert len(figures) == 7
     for width, height, seen, texts in figures:
         assert width > 300
-        assert height > 150
-        assert seen > 30
-        assert texts > 8
+        assert height > 100
+        assert seen > 15
+        assert texts > 6
+
+
+def test_without_light_dark_the_page_has_its_light_colours(tab, written, tmp_path):
+    older = tmp_path / "older.html"
+    older.write_text(written.read_text(encoding="utf-8").replace("light-dark(", "not-yet-known("), encoding="utf-8")
+    tab.look(WIDE, dark=True)
+    tab.open(older)
+    strokes = (
+        "[...document.querySelectorAll('svg path')].map(p => p.style.stroke.includes('var') && getComputedStyle(p).stroke)"
+    )
+    assert "none" not in tab.run(strokes)
+    assert "rgb(0, 114, 178)" in tab.run(strokes)
+    assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.run("document.querySelectorAll('button.theme').length") == 0
+
+
+def test_the_weak_modality_is_seen_whole_beside_the_published_values(tab):
+    assert tab.run(f"{TABLE}.tHead.rows[0].cells.length") == 11
+    assert tab.run(f"{TABLE}.parentElement.scrollWidth <= {TABLE}.parentElement.clientWidth")
 
 
 def test_a_line_has_the_colour_of_its_method_in_light_and_in_dark(tab):
@@ -103,13 +120,31 @@ def test_a_click_sorts_each_group_by_number_and_again_the_other_way(tab):
     assert "sorted by a" in tab.run("document.querySelector('[role=status]').textContent")
 
 
+def test_a_third_click_gives_the_first_order_back_and_regimes_have_their_own(tab):
+    cells = "[...document.querySelectorAll('table')].find(t => t.caption.textContent.startsWith('Seeds of'))"
+    regimes = f"[...{cells}.tBodies].map(b => [...b.rows].filter(r => !r.className).map(r => r.cells[0].textContent))"
+    tab.run(f"{cells}.tHead.rows[0].cells[0].id = 'regime'; 1")
+    seen = []
+    for _ in range(3):
+        tab.click("#regime button")
+        seen.append(tab.run(regimes)[0])
+    assert seen == [["low", "mid", "high"], ["high", "mid", "low"], ["low", "mid", "high"]]
+    assert tab.run("document.querySelector('#regime').getAttribute('aria-sort')") == "none"
+    assert "in its first order" in tab.run("document.querySelector('[role=status]').textContent")
+    before = column(tab, 2)
+    tab.run(f"{TABLE}.tHead.rows[0].cells[2].id = 'there'; 1")
+    for _ in range(3):
+        tab.click("#there button")
+    assert column(tab, 2) == before
+
+
 @pytest.mark.parametrize(("key", "code", "text"), [("Enter", 13, "\r"), (" ", 32, " ")])
 def test_the_keyboard_sorts_too(tab, key, code, text):
-    assert column(tab, 0) == [["badge", "grace", "random"]] * 2
+    assert column(tab, 0) == [["badge", "grace", "random"]] * 3
     tab.run(f"{TABLE}.tHead.rows[0].cells[0].querySelector('button').focus(); 1")
     tab.press(key, code, text)
     tab.press(key, code, text)
-    assert column(tab, 0) == [["random", "grace", "badge"]] * 2
+    assert column(tab, 0) == [["random", "grace", "badge"]] * 3
 
 
 def test_sums_stay_at_the_end(tab):
@@ -117,7 +152,7 @@ def test_sums_stay_at_the_end(tab):
     tab.run(f"{ranks}.tHead.rows[0].cells[3].id = 'rank'; 1")
     for _ in range(2):
         tab.click("#rank button")
-        assert tab.run(f"[...{ranks}.tBodies].map(b => [...b.rows].at(-1).cells[0].textContent)") == ["sum", "sum"]
+        assert tab.run(f"[...{ranks}.tBodies].map(b => [...b.rows].at(-1).cells[0].textContent)") == ["sum", "sum", "sum"]
 
 
 def test_tab_reaches_the_skip_link_first_and_it_leads_to_the_content(tab):
@@ -147,7 +182,7 @@ def test_what_a_screen_reader_hears_of_a_figure(tab):
     tab.call("Accessibility.enable")
     nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
     images = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") in ("img", "image")]
-    assert len(images) == 6
+    assert len(images) == 7
     assert images[0].startswith("Learning curves of a-dataset-with-quite-a-long-name, moddrop on. Low, ")
     sorts = [p for node in nodes for p in node.get("properties", []) if p["name"] == "focusable"]
     assert len(sorts) > 40

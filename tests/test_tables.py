@@ -1,11 +1,13 @@
 """The paper's tables from the shell: grids small by --scale quick, cells that have not run empty and counted, make's chain."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
 
 import fake_runs
+import pytest
 import tiny
 
 from mmal_cli.core import grid
@@ -86,6 +88,50 @@ def test_make_shows_the_chain_of_every_table():
         assert f"mmal sweep {table} --engine slurm --scale quick --skip-missing" in said.stdout
         assert f"mmal aulc runs-quick --grid {table} --scale quick" in said.stdout
         assert ("mmal rank " in said.stdout) == (table == "table3")
+        assert ("-aulc.yaml --stats --allow-incomplete --out " in said.stdout) == (table == "table3")
     said = subprocess.run(["make", "-n", "table3"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "gen-quint --setting synergy  --out data/synergy" in said
     assert "prepare-share" not in said
+
+
+FAKE = """#!/bin/sh
+echo "$@" >> asked
+case $1 in sweep) exit {sweep};; aulc) exit {aulc};; rank) exit {rank};; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("sweep", "aulc", "rank", "code", "asked"),
+    [
+        (0, 0, 0, 0, "sweep aulc rank"),
+        (4, 0, 0, 4, "sweep aulc rank"),  # cells failed: tables of the others
+        (4, 0, 3, 4, "sweep aulc rank"),
+        (0, 0, 3, 3, "sweep aulc rank"),
+        (4, 3, 0, 4, "sweep aulc"),
+        (0, 3, 0, 3, "sweep aulc"),
+        (130, 0, 0, 130, "sweep"),
+    ],
+)
+def test_make_fails_as_the_sweep_did(tmp_path, sweep, aulc, rank, code, asked):
+    for number, name in enumerate(("pyproject.toml", "constraints.txt", "installed")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    fake = tmp_path / "mmal"
+    fake.write_text(FAKE.format(sweep=sweep, aulc=aulc, rank=rank))
+    fake.chmod(0o755)
+    words = [
+        "make",
+        "-f",
+        str(ROOT / "Makefile"),
+        "table3",
+        f"MMAL={fake}",
+        "ENV=installed",
+        *("MISSING=", "UNIQUE=", "SYNERGY="),
+    ]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == (2 if code else 0)  # make's own, whatever the command's
+    assert (f"Error {code}\n" in said.stderr) == bool(code)
+    calls = (tmp_path / "asked").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == asked.split()
+    if "rank" in asked:
+        assert calls[-1] == "rank results/table3-aulc.yaml --stats --allow-incomplete --out results/table3-rank.yaml"

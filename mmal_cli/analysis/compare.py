@@ -29,16 +29,17 @@ def compare(blocks: Sequence[Block], against: str) -> Stats:
     scores = [paired(block.scores) for block in blocks]  # each (n, k)
     ranks = stats.rank(np.array([block.mean(axis=0) for block in scores]))  # (B, k)
     average = dict(zip(methods, ranks.mean(axis=0).tolist(), strict=True))
+    pairs = sum(len(block) for block in scores)
     resampled = ["seeds"] * any(len(block) > 1 for block in scores) + ["blocks"] * (len(blocks) > 1)
+    resampled = resampled if pairs >= stats.FEWEST else []
     tested = stats.friedman(ranks)
     critical = stats.critical_difference(len(methods), len(blocks))
-    pairs = sum(len(block) for block in scores)
     return Stats(
         resampled=resampled,
         average=_average(average, scores) if resampled else {qm: AverageRank(rank=rank) for qm, rank in average.items()},
         friedman=Friedman(chi_squared=tested[0], p=tested[1]) if tested else None,
         critical_difference=critical,
-        groups=stats.groups(average, critical),
+        groups=stats.groups(average, critical) if critical else [],
         against=against,
         pairs=pairs,
         smallest_p=stats.smallest_p(pairs),
@@ -58,9 +59,12 @@ def _average(average: Mapping[str, float], scores: Sequence[np.ndarray]) -> dict
 
 
 def _differences(blocks: Sequence[Block], against: str) -> dict[str, Difference]:
-    """Differences of each method to `against`, pair by pair: a pair is a seed of a block."""
+    """Differences of each method to `against`, as the tables show them, pair by pair: a pair is a seed of a block."""
     found = {
-        qm: [[score - block.scores[against][seed] for seed, score in block.scores[qm].items()] for block in blocks]
+        qm: [
+            [(score - block.scores[against][seed]) * block.factor for seed, score in block.scores[qm].items()]
+            for block in blocks
+        ]
         for qm in sorted(blocks[0].scores)
         if qm != against
     }

@@ -9,12 +9,12 @@ from mmal_cli.core.manifest import Asked, Run
 
 
 class Reading(NamedTuple):
-    """One number of one cycle: `measure` is shapley, gap, synergy, share_ratio, entropy or entropy_share; `of` says of what."""
+    """One number of one cycle: `measure` is shapley, gap, synergy, share_ratio, entropy, entropy_share or overlap."""
 
     cycle: int
     labels: int
     measure: str
-    of: str  # a modality or a pattern of presence; else empty
+    of: str  # a modality, a pattern of presence, or the other method of an overlap; else empty
     value: float
 
 

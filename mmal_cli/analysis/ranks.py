@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 
 from mmal_cli.analysis.power import paired, smallest_difference
 from mmal_cli.core.errors import BAD_DATA, UserError, unknown
+from mmal_cli.core.manifest import check
 from mmal_cli.core.tables import AulcRow, AulcTable, Place, RankBlock, regime_order
 
 PRINTED = -1  # stands for the seed of a printed mean, which has none
@@ -17,8 +18,9 @@ DECIMALS = 10  # float noise in a mean of three seeds is about 1e-15; no test se
 
 @dataclass(frozen=True)
 class Block:
-    """What is ranked together; scores: qm -> seed -> aulc of the weak modality.
+    """What is ranked together; scores: qm -> seed -> aulc of the weak modality, in plain values.
 
+    factor: what the tables show these values times (docs/protocol.md, "Evaluation"); printed means have it in them.
     curves: the same of learning curves, and labels: of their points; both empty where the table has none, or where the
     methods were asked at different numbers of labels.
     """
@@ -30,6 +32,7 @@ class Block:
     scores: dict[str, dict[int, float]]
     curves: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
     labels: tuple[int, ...] = ()
+    factor: float = 1.0
 
     @property
     def seeds(self) -> list[int]:
@@ -52,7 +55,11 @@ def ranks(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def ranked(block: Block) -> RankBlock:
-    """The block's ranks, from the means over its seeds (fmean: the order of the seeds cannot break a tie)."""
+    """The block's ranks, from the means over its seeds (fmean: the order of the seeds cannot break a tie).
+
+    Scores and the smallest difference are as the tables show them: times the block's factor, which changes no rank.
+    """
+    smallest = smallest_difference(paired(block.scores))
     scores = {qm: fmean(by_seed.values()) for qm, by_seed in sorted(block.scores.items())}
     return RankBlock(
         dataset=block.dataset,
@@ -60,9 +67,9 @@ def ranked(block: Block) -> RankBlock:
         moddrop=block.moddrop,
         weak=block.weak,
         seeds=[seed for seed in block.seeds if seed != PRINTED],
-        scores=scores,
+        scores={qm: score * block.factor for qm, score in scores.items()},
         ranks=ranks(scores),
-        smallest=smallest_difference(paired(block.scores)),
+        smallest=None if smallest is None else smallest * block.factor,
     )
 
 
@@ -90,10 +97,10 @@ def blocks(table: AulcTable, weak: Mapping[str, str], variant: Mapping[str, bool
     for row in table.rows:
         if row.dataset in weak and row.moddrop == variant[row.dataset]:
             groups[regime_order(row.regime), row.dataset].append(row)
-    return [_block(groups[key], weak[key[1]]) for key in sorted(groups)]
+    return [_block(groups[key], weak[key[1]], table.datasets[key[1]].factor(weak[key[1]])) for key in sorted(groups)]
 
 
-def _block(rows: Sequence[AulcRow], weak: str) -> Block:
+def _block(rows: Sequence[AulcRow], weak: str, factor: float) -> Block:
     first = rows[0]
     for row in rows:
         here = f"{row.dataset} {row.regime}"
@@ -109,9 +116,10 @@ def _block(rows: Sequence[AulcRow], weak: str) -> Block:
             raise UserError(f"{here}: runs of one cycle have no area to rank; set regimes.{row.regime}.cycles", BAD_DATA)
     scores = {row.qm: _scores(row, weak) for row in rows}
     curves = {row.qm: dict(zip(row.seeds, row.subsets[weak].curves, strict=False)) for row in rows}
+    block = Block(first.dataset, first.regime, first.moddrop, weak, scores, factor=factor)
     if not all(curves.values()) or len({row.labels for row in rows}) > 1:
-        return Block(first.dataset, first.regime, first.moddrop, weak, scores)
-    return Block(first.dataset, first.regime, first.moddrop, weak, scores, curves, first.labels)
+        return block
+    return replace(block, curves=curves, labels=first.labels)
 
 
 def _scores(row: AulcRow, weak: str) -> dict[int, float]:
@@ -148,8 +156,70 @@ def _place(block: Block, qm: str, seed: int) -> Place:
     return Place(dataset=block.dataset, regime=block.regime, moddrop=block.moddrop, qm=qm, seed=seed)
 
 
+def usable(blocks: Sequence[Block]) -> tuple[list[Block], list[str]]:
+    """The blocks that can be ranked, two methods or more with a seed in common, and a sentence on each of the others."""
+    found, left_out = [], []
+    for block in blocks:
+        if why := _unusable(block):
+            left_out.append(f"{block.dataset} {block.regime} is left out: {why}.")
+        else:
+            found.append(block)
+    return found, left_out
+
+
+def _unusable(block: Block) -> str:
+    if len(block.scores) < 2:
+        return f"it has {''.join(block.scores) or 'no query method'} alone, a ranking takes two query methods"
+    if not set.intersection(*map(set, block.scores.values())):
+        return f"its query methods have no seed in common ({_seeds(block, sorted(block.scores))})"
+    return ""
+
+
+def _seeds(block: Block, methods: Sequence[str]) -> str:
+    return ", ".join(f"{qm} {' '.join(map(str, sorted(block.scores[qm])))}" for qm in methods)
+
+
+def not_run(table: AulcTable, blocks: Sequence[Block], only: Collection[str] = ()) -> list[Place]:
+    """The cells that had not run when `mmal aulc --grid` made the table, if they would be ranked.
+
+    Of a dataset with blocks those of its variant; of one without, whose variant is not known, all.
+    """
+    variant = {block.dataset: block.moddrop for block in blocks}
+    rows = table.made.get("not_run", [])
+    places = [check(Place, row | {"seed": seed}, "made.not_run", BAD_DATA) for row in rows for seed in row["seeds"]]
+    return [p for p in places if variant.get(p.dataset, p.moddrop) == p.moddrop and (not only or p.dataset in only)]
+
+
+def incomplete(asked: Sequence[Block], ranked: Sequence[Block], places: Sequence[Place]) -> list[str]:
+    """Sentences on what a ranking lacks: how many runs and blocks, which blocks have no run, which methods are not ranked.
+
+    Args:
+        asked: the blocks that have runs.
+        ranked: what `usable` and `common` have left of them.
+        places: those of missing runs; what is there twice counts once.
+    """
+    if not places:
+        return []
+    have = {(block.dataset, block.regime) for block in asked}
+    empty: dict[str, list[str]] = defaultdict(list)
+    for dataset, (_, regime) in sorted({(place.dataset, regime_order(place.regime)) for place in places}):
+        if (dataset, regime) not in have:
+            empty[dataset].append(regime)
+    runs, blocks = len({(place.row, place.seed) for place in places}), sum(map(len, empty.values())) + len(asked) - len(ranked)
+    counts = f"{runs} {'run' if runs == 1 else 'runs'}"
+    counts += f" and {blocks} {'block' if blocks == 1 else 'blocks'}" if blocks else ""
+    said = [f"Missing: {counts}; what is common to the rest is ranked."]
+    if empty:
+        said.append(f"Without any run: {'; '.join(' '.join([name, *of]) for name, of in empty.items())}.")
+    if dropped := sorted({qm for block in asked for qm in block.scores} - ranked[0].scores.keys()):
+        said.append(f"Not in all blocks, so not ranked: {', '.join(dropped)}.")
+    return said
+
+
 def common(blocks: Sequence[Block]) -> list[Block]:
     """What all blocks have: the methods of every block and, within a block, the seeds of all of these methods."""
+    if not blocks:
+        raise UserError("no block is left to rank; a ranking takes two query methods with a seed in common", BAD_DATA)
     methods = set.intersection(*(set(block.scores) for block in blocks))
     if len(methods) < 2:
         raise UserError(f"the blocks have {', '.join(methods) or 'no query method'} in common; a ranking needs two", BAD_DATA)
@@ -159,7 +229,7 @@ def common(blocks: Sequence[Block]) -> list[Block]:
 def _shared_seeds(block: Block, methods: Sequence[str]) -> Block:
     seeds = set.intersection(*(set(block.scores[qm]) for qm in methods))
     if not seeds:
-        had = ", ".join(f"{qm} {' '.join(map(str, sorted(block.scores[qm])))}" for qm in methods)
+        had = _seeds(block, methods)
         raise UserError(f"{block.dataset} {block.regime}: the query methods have no seed in common ({had})", BAD_DATA)
     return replace(block, scores={qm: {seed: block.scores[qm][seed] for seed in sorted(seeds)} for qm in methods})
 

@@ -11,6 +11,7 @@ from mmal_cli.core.seeds import derive
 
 DECIMALS = 10  # as in ranks.py: what float noise may not tell apart
 RESAMPLES = 10_000
+FEWEST = 6  # pairs of a seed and a block that an interval takes (docs/protocol.md, "Statistics")
 EXACT = 16  # sign patterns of up to so many differences are all tried
 DRAWS = 10_000  # else so many of them
 
@@ -34,7 +35,8 @@ def bootstrap(blocks: Sequence[NDArray]) -> Resampled:
 
     Percentile intervals of 10,000 resamples (Efron 1979), as rliable (Agarwal et al. 2021) does for scores. Blocks of one
     seed (printed means) are resampled as blocks only. P(best): the share of resamples in which the method has the lowest
-    average rank, ties shared. Chance is fixed: the same scores give the same intervals.
+    average rank, ties shared. Chance is fixed: the same scores give the same intervals. Of fewer than FEWEST pairs they
+    mean little; not checked here.
 
     Args:
         blocks: B matrices (n_b, k): seeds, methods.
@@ -63,9 +65,10 @@ def friedman(ranks: NDArray) -> tuple[float, float] | None:
         ranks: (B, k) of blocks and methods; scores would do as well.
 
     Returns:
-        None for two methods, for which it is not defined; (0, 1) where every block is one tie.
+        None for two methods, for which it is not defined, and for one block, where without ties chi-squared is k - 1
+        whatever the ranks; (0, 1) where every block is one tie.
     """
-    if ranks.shape[1] < 3:
+    if len(ranks) < 2 or ranks.shape[1] < 3:
         return None
     if (ranks == ranks[:, :1]).all():
         return 0.0, 1.0
@@ -73,11 +76,14 @@ def friedman(ranks: NDArray) -> tuple[float, float] | None:
     return float(found.statistic), float(found.pvalue)
 
 
-def critical_difference(methods: int, blocks: int) -> float:
+def critical_difference(methods: int, blocks: int) -> float | None:
     """Nemenyi's critical difference of two average ranks at .05 (Demsar 2006): q sqrt(k (k + 1) / (6 B)).
 
-    q is the .95 quantile of the studentized range of k groups with infinite degrees of freedom, divided by sqrt 2.
+    None for one block, where no two ranks can differ as much. q is the .95 quantile of the studentized range of k groups
+    with infinite degrees of freedom, divided by sqrt 2.
     """
+    if blocks < 2:
+        return None
     q = stats.studentized_range.ppf(0.95, methods, np.inf) / np.sqrt(2)
     return float(q * np.sqrt(methods * (methods + 1) / (6 * blocks)))
 

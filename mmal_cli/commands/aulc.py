@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,10 +14,12 @@ from mmal_cli import show, show_stats
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
+    from mmal_cli.core.manifest import Run
     from mmal_cli.core.tables import AulcRow, AulcTable, Spread, TableDataset
     from mmal_cli.runs import Runs
 
 STAGE = 3.0
+KEY = ("dataset", "moddrop", "regime", "qm", "seed")
 DECIMALS = 10  # as in ranks: float noise makes no method the best
 Area = Literal["aulc", "aulc_from_zero", "aubc"]
 
@@ -57,12 +60,13 @@ def aulc(
     records = {str(folder): run for folder, run in found.finished.items() if not grid or _key(run.config) in wanted}
     if not records:
         raise UserError(f"{runs} holds no finished run of grid {grid}; run it: mmal sweep {grid} --scale {scale}", BAD_DATA)
+    words = ["mmal", "aulc", str(runs), "--metric", metric, *(["--grid", grid, "--scale", scale] if grid else [])]
     content = {
         "id": files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
         "metric": metric,
         "datasets": areas.datasets(records),
         "rows": areas.rows(records, metric),
-        "made": manifest.made(started, f"mmal aulc RUNS --metric {metric}", ()),
+        "made": manifest.made(started, shlex.join(words), ()) | ({"not_run": _not_run(wanted, records)} if grid else {}),
     }
     table = manifest.check(tables.AulcTable, content, str(runs), BAD_DATA)
     for warning in areas.unlike(records):
@@ -84,7 +88,17 @@ def _cells(grid: str | None, scale: Literal["paper", "quick"]) -> list[tuple]:
 
 
 def _key(config: Mapping[str, Any]) -> tuple:
-    return tuple(config[name] for name in ("dataset", "moddrop", "regime", "qm", "seed"))
+    return tuple(config[name] for name in KEY)
+
+
+def _not_run(wanted: Sequence[tuple], records: Mapping[str, Run]) -> list[dict[str, Any]]:
+    """The grid's cells that have not run, row by row with their seeds."""
+    ran = {_key(run.config) for run in records.values()}
+    seeds: dict[tuple, list[int]] = defaultdict(list)
+    for key in wanted:
+        if key not in ran:
+            seeds[key[:-1]].append(key[-1])
+    return [dict(zip(KEY, row, strict=False)) | {"seeds": of} for row, of in seeds.items()]
 
 
 def _name_unfinished(found: Runs) -> None:
@@ -97,6 +111,8 @@ def _name_unfinished(found: Runs) -> None:
 
 
 def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[tuple], format: show.FormatName) -> None:
+    if format in ("csv", "json") and (not_run := sum(len(row["seeds"]) for row in table.made.get("not_run", []))):
+        show.note(f"{not_run} of the grid's {len(wanted)} cells have not run")
     if format == "json":
         from json import dumps
 
@@ -199,7 +215,7 @@ def _spread(found: Spread | None, factor: float) -> str:
 def _foot(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area) -> str:
     """What one must know to read the numbers: the range, and what is shown times something."""
     cycles = sorted({row.cycles for row in rows if row.cycles})
-    tops = {"aulc": [n - 1 for n in cycles], "aulc_from_zero": [n - 0.5 for n in cycles], "aubc": [1]}[area]
+    tops = dict.fromkeys(_top(number, area) for number in cycles)
     notes = [f"Range 0 to {' or '.join(f'{top:g}' for top in tops)} (cycles: {' or '.join(map(str, cycles))})."]
     if scaled := [f"{subset} x{dataset.factor(subset):.3g}" for subset in subsets if dataset.factor(subset) != 1]:
         notes.append(f"Partially predictive, shown times 1 / ceiling: {', '.join(scaled)}; the file holds plain values.")
@@ -220,5 +236,11 @@ def _smallest(rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDat
             seeds = {row.qm: row.seeds for row in rows if row.regime == regime}
             scores = paired({qm: dict(zip(seeds[qm], spread.values, strict=True)) for qm, spread in spreads.items()})
             value = smallest_difference(scores)
-            found[f"{regime} {subset}"] = (None if value is None else value * dataset.factor(subset), len(scores))
+            value = None if value is None else value * dataset.factor(subset)
+            found[f"{regime} {subset}"] = show_stats.Smallest(value, len(scores), _top(max(row.cycles for row in rows), area))
     return show_stats.smallest(found)
+
+
+def _top(cycles: int, area: Area) -> float:
+    """The end of an area's range."""
+    return {"aulc": cycles - 1, "aulc_from_zero": cycles - 0.5, "aubc": 1}[area]

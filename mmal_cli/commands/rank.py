@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmal_cli import show, show_stats
+from mmal_cli import formats, show, show_stats
 
 if TYPE_CHECKING:
     from mmal_cli.analysis.ranks import Block, Gap
     from mmal_cli.core.rank_stats import Stats
-    from mmal_cli.core.tables import AulcTable, RankTable
+    from mmal_cli.core.tables import AulcTable, RankBlock, RankTable
 
 STAGE = 3.1
 NAMED = 12  # missing runs that an error names one by one
@@ -28,7 +29,9 @@ def rank(
     allow_incomplete: Annotated[bool, typer.Option("--allow-incomplete", help="Rank what is common to all.")] = False,
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/rank.yaml"),
     stats: Annotated[bool, typer.Option("--stats", help="Intervals, tests, differences, labels saved.")] = False,
-    against: Annotated[str, typer.Option(metavar="NAME", help="With --stats: the method to compare with.")] = "random",
+    against: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --stats: the method to compare with; random where it is ranked.")
+    ] = None,
     format: show.Format = "rich",
     json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
 ) -> None:
@@ -41,34 +44,57 @@ def rank(
 
     from mmal_cli.analysis import ranks
     from mmal_cli.analysis.compare import compare
-    from mmal_cli.core import files, manifest, tables
+    from mmal_cli.core import manifest, tables
 
     started = time.monotonic()
     source = tables.read_aulc(table)
-    blocks = _blocks(source, weak or [], dataset or [], moddrop)
-    if missing := ranks.gaps(blocks):
-        if not allow_incomplete:
-            raise _incomplete(missing, source)
-        show.note(f"incomplete grid (missing runs: {len(missing)}); what is common to all is ranked")
-        blocks = ranks.common(blocks)
+    blocks, notes = _complete(_blocks(source, weak or [], dataset or [], moddrop), source, dataset or [], allow_incomplete)
     ranked = [ranks.ranked(block) for block in blocks]
-    identity = {"kind": "rank", "source": source.id, "blocks": [block.model_dump(mode="json") for block in ranked]}
-    identity |= {"against": against} if stats else {}
+    versus = against or ("random" if "random" in ranked[0].ranks else min(ranked[0].ranks))
+    if stats and not against and versus != "random":
+        notes.append(f"random is not ranked, so methods are compared with {versus}.")
+    options = {"--weak": weak or [], "--dataset": dataset or [], "--against": [versus] * stats}
+    flags = ["--allow-incomplete"] * allow_incomplete + ["--stats"] * stats
+    command = ["mmal", "rank", str(table), "--moddrop", moddrop, *flags]
+    command += [word for option, values in options.items() for value in values for word in (option, value)]
+    factors = {block.dataset: block.factor for block in blocks if block.factor != 1}
     result = tables.RankTable(
-        id=files.identity(identity),
+        id=_identity(source, ranked, versus if stats else None),
         source=source.id,
         metric=source.metric,
         methods=list(ranked[0].ranks),
         blocks=ranked,
         sums=ranks.sums(ranked),
-        stats=compare(blocks, against) if stats else None,
-        made=manifest.made(started, f"mmal rank TABLE --moddrop {moddrop}{' --stats' * stats}", ("scipy",)),
+        stats=compare(blocks, versus) if stats else None,
+        made=manifest.made(started, shlex.join(command), ("scipy",)) | {"factors": factors, "notes": notes},
     )
     tables.save(result, out)
     show.note(f"{out} written")
-    if result.stats:
-        _name_left_out(result.stats, len(ranked))
-    _print(result, "json" if json else format)
+    _print(result, source, "json" if json else format)
+
+
+def _identity(source: AulcTable, ranked: Sequence[RankBlock], against: str | None) -> str:
+    from mmal_cli.core import files
+
+    content = {"kind": "rank", "source": source.id, "blocks": [block.model_dump(mode="json") for block in ranked]}
+    return files.identity(content | ({"against": against} if against else {}))
+
+
+def _complete(asked: Sequence[Block], source: AulcTable, only: Sequence[str], allow: bool) -> tuple[list[Block], list[str]]:
+    """The blocks as they are, or what is common to them where runs are missing; and what to say of these."""
+    from mmal_cli.analysis import ranks
+    from mmal_cli.core.errors import BAD_DATA, UserError
+
+    missing, left_out, found = ranks.gaps(asked), [], list(asked)
+    if missing and not allow:
+        raise _incomplete(missing, source)
+    if missing:
+        found, left_out = ranks.usable(asked)
+        if not found:
+            raise UserError("\n".join(["no block can be ranked", *left_out]), BAD_DATA)
+        found = ranks.common(found)
+    places = [gap.place for gap in missing] + ranks.not_run(source, asked, only)
+    return found, ranks.incomplete(asked, found, places) + left_out
 
 
 def _blocks(source: AulcTable, weak: Sequence[str], only: Sequence[str], moddrop: ModDrop) -> list[Block]:
@@ -158,32 +184,28 @@ def _name_left_out(found: Stats, blocks: int) -> None:
         show.note("one seed: the penalty matrix, which takes two, is left out")
 
 
-def _print(result: RankTable, format: show.FormatName) -> None:
+def _print(result: RankTable, source: AulcTable, format: show.FormatName) -> None:
+    if result.stats:
+        _name_left_out(result.stats, len(result.blocks))
     if format == "json":
         from json import dumps
 
         from mmal_cli.core.tables import content
 
         show.result(dumps(content(result), indent=2))
-    elif format == "csv":
-        for number, (columns, *rows) in enumerate(show_stats.plain(result)):
-            if number:
-                show.result("")
-            show.table("", columns, rows, format="csv")
-    else:
-        line = _smallest(result)
-        title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
-        foot = "\n".join(filter(None, [_foot(result), line]))
-        show.table(title, ["regime", "dataset", *result.methods], list(_lines(result)), foot, left=2, format=format)
-        if result.stats:
-            if format == "rich":
-                show.result("")
-            show_stats.stats(result, line, format)
-
-
-def _smallest(result: RankTable) -> str:
-    found = {f"{block.regime} {block.dataset}": (block.smallest, len(block.seeds)) for block in result.blocks}
-    return show_stats.smallest(found, " in AULC")
+        return
+    line = show_stats.line(result, source)
+    foot = "\n".join(filter(None, [_foot(result), *result.made["notes"], line]))
+    if format == "csv":
+        columns, *rows = formats.ranking(result)
+        show.table("", columns, rows, foot, format="csv")
+        return
+    title = f"Ranks by the weak modality's AULC of {result.metric.replace('_', ' ')}; 1 is best"
+    show.table(title, ["regime", "dataset", *result.methods], list(_lines(result)), foot, left=2, format=format)
+    if result.stats:
+        if format == "rich":
+            show.result("")
+        show_stats.stats(result, line, format)
 
 
 def _lines(result: RankTable) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 STAGE = 3.2
 FORMS = ("html", "png", "pdf")
 INDEX = "index.html"
+SUMS, SUM = "mmal.sha256", r"^([0-9a-f]{64})  ([A-Za-z0-9_-]+\.(?:png|pdf))$"  # what was written into figures/, line by line
 
 
 def report(
@@ -25,7 +27,8 @@ def report(
     """Make an HTML page of all finished runs, with figures and tables beside the published ones.
 
     The page is one file without outside parts. figures/ has the paper's arrangement.
-    diagnostics.csv has Shapley values, gap, synergy and queries, cycle by cycle.
+    An older report's figures that are not drawn again are removed.
+    diagnostics.csv has Shapley values, gap, synergy, queries and their overlap.
     """
     from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.runs import find
@@ -81,15 +84,42 @@ def _write(material: Material, out: Path, forms: list[str]) -> None:
     from mmal_cli.core import files, manifest
     from mmal_cli.report import page
 
-    if drawn := [form for form in forms if form != "html"]:
-        for name, content in page.pictures(material, drawn):
-            with files.atomic(out / "figures" / name) as part:
-                part.write_bytes(content)
-        show.note(f"{out / 'figures'} written ({len(material.variants)} figures: {', '.join(drawn)})")
+    figures, drawn = out / "figures", [form for form in forms if form != "html"]
+    written = {}
+    for name, content in page.pictures(material, drawn) if drawn else ():
+        with files.atomic(figures / name) as part:
+            part.write_bytes(content)
+        written[name] = files.sha256(figures / name)
+    _replace_older(figures, written)
+    if drawn:
+        show.note(f"{figures} written ({len(material.variants)} figures: {', '.join(drawn)})")
     if "html" in forms:
         files.write_text(out / "diagnostics.csv", page.readings(material))
         info = manifest.made(time.monotonic(), "mmal report RUNS", ("numpy", "scipy", "matplotlib"))
         files.write_text(out / INDEX, page.page(material, info))
         show.result(out / INDEX)
     else:
-        show.result(out / "figures")
+        show.result(figures)
+
+
+def _replace_older(figures: Path, written: Mapping[str, str]) -> None:
+    """Removes figures of an older report that are not written now, but none that is not byte for byte as that report left it.
+
+    Args:
+        written: file name -> sha256; kept for the next report, in the form of sha256sum.
+    """
+    import re
+
+    from mmal_cli.core import files
+
+    sums = figures / SUMS
+    older = re.findall(SUM, sums.read_text(encoding="utf-8"), re.MULTILINE) if sums.exists() else []
+    for digest, name in older:
+        path = figures / name
+        if name not in written and path.is_file() and files.sha256(path) == digest:
+            path.unlink()
+            show.note(f"{path} of an older report removed")
+    if written:
+        files.write_text(sums, "".join(f"{digest}  {name}\n" for name, digest in written.items()))
+    else:
+        sums.unlink(missing_ok=True)

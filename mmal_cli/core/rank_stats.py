@@ -8,7 +8,7 @@ from mmal_cli.core.manifest import Strict
 class AverageRank(Strict):
     """A method's rank averaged over blocks; `low` and `high` end its 95 % interval, `best` is P(lowest average rank).
 
-    The three are left out where there is nothing to resample: one block of one seed.
+    The three are left out where there is too little to resample: fewer than six pairs of a seed and a block.
     """
 
     rank: float
@@ -18,14 +18,14 @@ class AverageRank(Strict):
 
 
 class Friedman(Strict):
-    """Friedman's test that all methods rank alike over the blocks; not defined for two methods."""
+    """Friedman's test that all methods rank alike over the blocks; not defined for two methods or one block."""
 
     chi_squared: float
     p: float
 
 
 class Paired(Strict):
-    """Differences to a method on the same seeds, within a block; the sd (ddof 1) of one pair is left out."""
+    """Differences to a method on the same seeds, within a block, as the tables show them; sd: ddof 1, none of one pair."""
 
     dataset: str
     regime: str
@@ -79,7 +79,7 @@ class Stats(Strict):
     resampled: list[str]  # seeds, blocks, or none of the two
     average: dict[str, AverageRank]
     friedman: Friedman | None = None
-    critical_difference: float
+    critical_difference: float | None = None  # as friedman, for two blocks or more
     groups: list[list[str]]  # methods that Nemenyi's test cannot tell apart, from the best on
     against: str
     pairs: int

@@ -1,9 +1,10 @@
 """AULC tables beside the published ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmal_cli.analysis import figures
 from mmal_cli.core.tables import AulcRow, Spread
+from mmal_cli.report import smallest
 from mmal_cli.report.gather import Material, Variant
 from mmal_cli.report.markup import EMPTY, Cell, Row, number, paragraph, section, spread, table
 
@@ -15,29 +16,33 @@ def areas(material: Material) -> str:
     """A table for each dataset and variant."""
     lead = paragraph(
         "Mean ± standard deviation over seeds; the best mean of a regime is bold. Beside it stand the paper's values (arXiv "
-        "2603.29677, Tables 7 to 16) and the difference, ours minus theirs, in units of the published standard deviation, but "
-        "only for runs with the paper's settings. Whether a dataset has the paper's size is not in the records."
+        "2603.29677, Tables 7 to 16) and the difference, ours minus theirs, in units of the published standard deviation (sd), "
+        "but only for runs whose records tell the paper's settings; what the paper leaves open is as mmal's protocols have it."
     )
     return section("aulc", "AULC beside the published values", lead, *(_table(variant) for variant in material.variants))
 
 
 def _table(variant: Variant) -> str:
     subsets = figures.subsets(variant.rows)
-    compared = {key for key, wrong in variant.differs.items() if not wrong and key in variant.printed}
+    compared = {key for key, found in variant.beside.items() if found.same and key in variant.printed}
     columns = ["method", "seeds"]
     for subset in subsets:
         name = figures.title(subset, variant.dataset)
         columns += [name, f"{subset} published", f"{subset} difference"] if compared else [name]
-    groups = {
-        regime: [_row(row, subsets, variant, bool(compared)) for row in variant.rows if row.regime == regime]
-        for regime in variant.regimes
-    }
-    return table(f"AULC of {variant.title}", columns, groups, [_foot(variant, compared)])
+    groups = {}
+    for regime in variant.regimes:
+        rows = [row for row in variant.rows if row.regime == regime]
+        least = smallest.row(rows, subsets, [variant.dataset.factor(subset) for subset in subsets])
+        apart = [EMPTY, EMPTY] if compared else []
+        last = [Cell(smallest.NAME, mark="total"), least[0], *(cell for one in least[1:] for cell in (one, *apart))]
+        groups[regime] = [*(_row(row, subsets, variant, bool(compared)) for row in rows), last]
+    feet = [_scaled(variant), _foot(variant, compared), smallest.FOOT]
+    return table(f"AULC of {variant.title}", columns, groups, feet)
 
 
 def _row(row: AulcRow, subsets: Sequence[str], variant: Variant, compared: bool) -> Row:
     cells: list[Cell | str] = [row.qm, number(len(row.seeds), "d")]
-    printed = variant.printed.get((row.regime, row.qm)) if not variant.differs[row.regime, row.qm] else None
+    printed = variant.printed.get((row.regime, row.qm)) if variant.beside[row.regime, row.qm].same else None
     for subset in subsets:
         factor = variant.dataset.factor(subset)
         ours = row.subsets[subset].aulc if subset in row.subsets else None
@@ -58,17 +63,34 @@ def difference(ours: Spread | None, theirs: Spread | None, factor: float) -> Cel
     if ours is None or theirs is None or not theirs.sd:
         return EMPTY
     value = (ours.mean * factor - theirs.mean) / theirs.sd
-    return Cell(f"{value:+.1f} sd".replace("-", "−"), value)
+    return Cell(f"{value:+z.1f} sd".replace("-", "−"), value)
 
 
 def _foot(variant: Variant, compared: set[tuple[str, str]]) -> str:
-    """Why runs are not compared, if there are such; for what the paper has not there is nothing to say."""
-    apart = {key: wrong for key, wrong in variant.differs.items() if wrong and key in variant.printed}
+    """What is known of the settings, and why runs are not compared; for what the paper has not there is nothing to say."""
+    apart = {key: found for key, found in variant.beside.items() if not found.same and key in variant.printed}
     if not variant.printed:
         return "The paper has no such table."
+    if not apart and not compared:
+        return "The paper has none of these methods."
+    sized = all(variant.beside[key].size for key in compared)
+    size = " and size of the train split" if sized else ", as far as records tell: the size of the dataset is not compared"
     if not apart:
-        return "All of these runs have the paper's settings." if compared else "The paper has none of these methods."
-    keys = list(dict.fromkeys(key for wrong in apart.values() for key in wrong))
-    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-    which = "these runs" if not compared else ", ".join(f"{regime} {qm}" for regime, qm in sorted(apart))
-    return f"Not the paper's settings, so no difference is shown: {which} (other {', '.join(keys[:NAMED])}{more})."
+        return f"All of these runs have the paper's settings{size}."
+    which = ", ".join(f"{regime} {qm}" for regime, qm in sorted(apart)) if compared else "these runs"
+    other = _named(key for found in apart.values() for key in found.other)
+    unknown = _named(key for found in apart.values() for key in found.unknown)
+    why = "; ".join(filter(None, [other and f"other {other}", unknown and f"not recorded: {unknown}"]))
+    return f"Not known to have the paper's settings, so no difference is shown: {which} ({why})."
+
+
+def _named(keys: Iterable[str]) -> str:
+    names = list(dict.fromkeys(keys))
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _scaled(variant: Variant) -> str:
+    """Which values are shown times something, and why."""
+    subsets = figures.subsets(variant.rows)
+    scaled = [figures.title(subset, variant.dataset) for subset in subsets if variant.dataset.factor(subset) != 1]
+    return f"Partly predictive, so shown times 1 / ceiling, as the paper does: {', '.join(scaled)}." if scaled else ""

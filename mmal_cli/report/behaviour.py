@@ -28,7 +28,8 @@ def behaviour(material: Material) -> str:
 
 
 def _one(variant: Variant, material: Material) -> str:
-    measures = list(dict.fromkeys((r.measure, r.of) for readings in variant.readings.values() for r in readings))
+    every = dict.fromkeys((r.measure, r.of) for readings in variant.readings.values() for r in readings)
+    measures = [measure for measure in every if measure[0] in NAMES]  # overlaps have a table of their own
     measures.sort(key=lambda m: list(NAMES).index(m[0]))  # stable: modalities and patterns keep their order
     parts = _figure(variant, [m for m in measures if m[0] in DRAWN], material) + _table(variant, measures)
     return (parts or heading(variant.title) + paragraph("The records have too few subsets.")) + _overlaps(variant)
@@ -76,13 +77,16 @@ def _table(variant: Variant, measures: Sequence[Measure]) -> str:
 
 def _mean(variant: Variant, regime: str, qm: str, seeds: Sequence[int], measure: Measure) -> Cell:
     means = [fmean(values) for seed in seeds if (values := _values(variant, regime, qm, seed, measure))]
-    return spread(over_seeds(means), form=".3f") if means else EMPTY
+    return spread(over_seeds(means), form="z.3f") if means else EMPTY
 
 
 def _overlaps(variant: Variant) -> str:
     groups: dict[str, list[Row]] = {}
     for regime, pairs in variant.overlaps.items():
-        rows = [[f"{p.one}, {p.other}", number(p.seeds, "d"), number(p.first), number(p.later), number(p.end)] for p in pairs]
+        rows = [
+            [f"{pair.one}, {pair.other}", number(len(pair.queries), "d"), *map(number, (pair.first, pair.later, pair.end))]
+            for pair in pairs
+        ]
         if rows:
             groups[regime] = rows
     if not groups:
@@ -90,7 +94,7 @@ def _overlaps(variant: Variant) -> str:
     foot = (
         "First query, later queries: the share of samples that both methods asked for in the same cycle of the same seed. Only "
         "the first query is made with the same model (methods with the same dropout) from the same pool. At the end: labelled "
-        "by both divided by labelled by one of them (Jaccard), start set included."
+        "by both divided by labelled by one of them (Jaccard), start set included. The file diagnostics.csv has every query."
     )
     columns = ["methods", "seeds", "first query", "later queries", "at the end"]
     name = f"Overlap of queries, {variant.title}"

@@ -14,30 +14,35 @@ PARTS = ("train", "test", "query")
 def costs(material: Material) -> str:
     """Seconds of each part, trainings, peak memory, devices; a table for each dataset and variant."""
     lead = paragraph(
-        "Seconds of a whole run, mean over seeds. The first cycle's model is trained once for all methods with the same "
-        "dropout and then read, so that whoever came first paid for it. Peak memory is the device's, of the largest cycle."
+        "Of one run, mean over seeds. Not counted is the first cycle's training: its model is trained once for all methods "
+        "with the same dropout, and the others read it. Peak memory is the device's, of the largest cycle of all seeds."
     )
     return section("costs", "Costs", lead, *(_table(variant) for variant in material.variants))
 
 
 def _table(variant: Variant) -> str:
     groups: dict[str, list[Row]] = {regime: [] for regime in variant.regimes}
+    first = dict.fromkeys(variant.regimes, 0.0)
     for row in variant.rows:
         runs = [variant.runs[row.regime, row.qm, seed] for seed in row.seeds]
         parts = [_seconds(runs, part) for part in PARTS]
         known = [value for value in parts if value is not None]
         memory = max(cycle.peak_memory_mb for run in runs for cycle in run.cycles)
-        cells = [number(value, ",.1f") for value in (*parts, sum(known) if known else None)]
+        cells = [number(value, "z,.1f") for value in (*parts, sum(known) if known else None)]
         devices = ", ".join(sorted({str(run.made["device"]) for run in runs if "device" in run.made}))
-        trainings = sum(len(run.cycles) for run in runs)
-        groups[row.regime].append([row.qm, *cells, number(trainings, "d"), number(memory, ",.0f"), devices])
-    columns = ["method", *(f"{part}, s" for part in PARTS), "all, s", "trainings", "peak memory, MB", "device"]
-    return table(f"Costs of {variant.title}", columns, groups)
+        groups[row.regime].append([row.qm, number(row.cycles - 1, "d"), *cells, number(memory, ",.0f"), devices])
+        first[row.regime] += sum(run.cycles[0].seconds.get("train", 0.0) for run in runs)
+    columns = ["method", "trainings", *(f"{part}, s" for part in PARTS), "all, s", "peak memory, MB", "device"]
+    shared = ", ".join(f"{regime} {seconds:,.1f} s" for regime, seconds in first.items())
+    foot = [f"First cycle's training, all runs together: {shared}."]
+    return table(f"Costs of {variant.title}", columns, groups, foot)
 
 
 def _seconds(runs: Sequence[Run], part: str) -> float | None:
-    found = [sum(cycle.seconds.get(part, 0.0) for cycle in run.cycles) for run in runs]
-    return fmean(found) if any(part in cycle.seconds for run in runs for cycle in run.cycles) else None
+    """Of a run, mean over runs, without the first cycle's training; None where no record has this part."""
+    if not any(part in cycle.seconds for run in runs for cycle in run.cycles):
+        return None
+    return fmean(sum(cycle.seconds.get(part, 0.0) for cycle in run.cycles[part == "train" :]) for run in runs)
 
 
 def made(material: Material, info: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ from html import escape
 import matplotlib
 from matplotlib.figure import Figure
 
-from mmal_cli.analysis import figures
-from mmal_cli.analysis.figures import Look
+from mmal_cli.analysis import style
+from mmal_cli.analysis.style import Look
 
+PAGE = {"paper": ("#ffffff", "#16181c"), "ink": ("#1c1c1c", "#e6e6e6"), "soft": ("#5a5a5a", "#a9adb3")}
+PAGE |= {"faint": ("#b8b8b8", "#4a4e55"), "band": ("#f2f3f5", "#20242a"), "link": ("#00539c", "#7ab8ff")}
 # Figures are drawn in colours that nobody would choose, one for each variable of the style sheet, and these are replaced.
 INK, FAINT = "#010001", "#010002"
 NO_METADATA = {"svg": {"Date": None, "Creator": None, "Format": None, "Type": None}, "png": {"Software": None}}
@@ -31,11 +33,17 @@ def look(methods: Sequence[str], subsets: Sequence[str]) -> Look:
 
 
 def variables(methods: Sequence[str], subsets: Sequence[str]) -> str:
-    """The colours of methods and subsets (of the dataset that has most) for a style sheet, light and dark."""
-    of, kinds = figures.colours(methods, subsets)
-    named = {f"--qm-{number}": of[qm] for number, qm in enumerate(methods)}
-    named |= {f"--subset-{number}": kinds[subset] for number, subset in enumerate(subsets)}
-    return ":root {\n" + "".join(f"  {name}: light-dark({a}, {b});\n" for name, (a, b) in named.items()) + "}\n"
+    """The colours of the page, of methods and of subsets (of the dataset that has most) for a style sheet, light and dark.
+
+    A browser without light-dark() (before 2024) gets the light ones: an unknown colour would draw no line at all.
+    """
+    of, kinds = style.colours(methods, subsets)
+    named = PAGE | {f"qm-{number}": of[qm] for number, qm in enumerate(methods)}
+    named |= {f"subset-{number}": kinds[subset] for number, subset in enumerate(subsets)}
+    light = "".join(f"  --{name}: {a};\n" for name, (a, _) in named.items())
+    both = "".join(f"  --{name}: light-dark({a}, {b});\n" for name, (a, b) in named.items())
+    known = "@supports (color: light-dark(#000, #fff))"
+    return f":root {{\n{light}}}\n{known} {{\n:root {{\n  color-scheme: light dark;\n{both}}}\n}}\n"
 
 
 def data(figure: Figure, form: str) -> bytes:
@@ -87,4 +95,4 @@ def _own_ids(text: str, key: str) -> str:
 
 def styled() -> matplotlib.rc_context:
     """What figures are made and saved under."""
-    return matplotlib.rc_context(figures.STYLE)
+    return matplotlib.rc_context(style.STYLE)

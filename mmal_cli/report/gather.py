@@ -1,7 +1,7 @@
 """All that the page shows, from records: rows of AULC, variants of datasets, ranks, diagnostics."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mmal_cli.core.manifest import Run, check
 from mmal_cli.core.tables import NO_MODDROP, AulcRow, AulcTable, Place, Published, TableDataset
 from mmal_cli.report import overlap, published
 from mmal_cli.report.overlap import Overlap
+from mmal_cli.report.published import Beside
 from mmal_cli.report.ranking import Ranking, rank
 from mmal_cli.runs import Runs
 
@@ -30,7 +31,7 @@ class Variant:
         readings: likewise, diagnostics of all cycles.
         chance: balanced accuracy of a guess, where the number of classes is known.
         printed: (regime, qm) -> the paper's row, where there is one.
-        differs: (regime, qm) -> what tells the runs from the paper's; empty where they may be compared.
+        beside: (regime, qm) -> what tells the runs from the paper's.
         overlaps: regime -> pairs of methods, where the cycles are on disk.
     """
 
@@ -43,7 +44,7 @@ class Variant:
     modalities: list[str]
     chance: float | None
     printed: dict[tuple[str, str], AulcRow]
-    differs: dict[tuple[str, str], list[str]]
+    beside: dict[tuple[str, str], Beside]
     overlaps: dict[str, list[Overlap]]
 
     @property
@@ -123,24 +124,36 @@ def _variant(
         if (place.dataset, place.moddrop) == (name, moddrop)
     }
     runs = {key: finished[folder] for key, folder in folders.items()}
-    rows = [row for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
+    columns = next((list(row.subsets) for row in printed.rows if row.dataset == name), [])
+    rows = [_in_order(row, columns) for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
+    overlaps = {regime: _overlaps(regime, folders, runs) for regime in figures.regimes(rows)}
     some = next(iter(runs.values()))
-    differs: dict[tuple[str, str], list[str]] = {}
-    for (regime, qm, _), run in runs.items():
-        differs.setdefault((regime, qm), published.differs(run, printed))  # seeds of a row are alike
+    first = {key[:2]: run for key, run in reversed(runs.items())}  # of a row: its seeds are alike
     return Variant(
         name=name,
         moddrop=moddrop,
         dataset=table.datasets[name],
         rows=rows,
         runs=runs,
-        readings={key: list(diagnostics.read(run, METRIC)) for key, run in runs.items()},
+        readings={key: _readings(run, overlap.readings(overlaps[key[0]], *key[1:], run)) for key, run in runs.items()},
         modalities=some.inputs["dataset"].get("modalities", []),
         chance=diagnostics.chance(some),
         printed={(row.regime, row.qm): row for row in printed.rows if (row.dataset, row.moddrop) == (name, moddrop)},
-        differs=differs,
-        overlaps={regime: _overlaps(regime, folders, runs) for regime in figures.regimes(rows)},
+        beside={key: published.beside(run, printed) for key, run in first.items()},
+        overlaps=overlaps,
     )
+
+
+def _in_order(row: AulcRow, columns: Sequence[str]) -> AulcRow:
+    """Its subsets in the order of the paper's table, where it has all of them."""
+    if row.subsets.keys() != set(columns):
+        return row
+    return row.model_copy(update={"subsets": {subset: row.subsets[subset] for subset in columns}})
+
+
+def _readings(run: Run, overlaps: Iterable[Reading]) -> list[Reading]:
+    """Cycle by cycle."""
+    return sorted([*diagnostics.read(run, METRIC), *overlaps], key=lambda reading: reading.cycle)
 
 
 def _overlaps(regime: str, folders: Mapping[Key, Path], runs: Mapping[Key, Run]) -> Sequence[Overlap]:

@@ -22,16 +22,16 @@ Row = Sequence[Cell | str]
 EMPTY = Cell("")
 
 
-def number(value: float | None, form: str = ".2f", best: bool = False) -> Cell:
+def number(value: float | None, form: str = "z.2f", best: bool = False) -> Cell:
     """A number; an empty cell where there is none."""
     return EMPTY if value is None else Cell(f"{value:{form}}".replace("-", "−"), value, "best" if best else "")
 
 
-def spread(found: Spread | None, factor: float = 1.0, best: bool = False, form: str = ".2f") -> Cell:
+def spread(found: Spread | None, factor: float = 1.0, best: bool = False, form: str = "z.2f") -> Cell:
     """`5.87 ± 1.77`; the sd of one seed is left out."""
     if found is None:
         return EMPTY
-    sd = "" if found.sd is None else f" ± {found.sd * factor:{form}}"
+    sd = "" if found.sd is None else f" ± {found.sd * factor:{form.replace('+', '')}}"
     return Cell(f"{found.mean * factor:{form}}".replace("-", "−") + sd, found.mean * factor, "best" if best else "")
 
 
@@ -59,13 +59,16 @@ def _body(heading: str, rows: Sequence[Row], width: int) -> str:
 def _row(row: Row) -> str:
     head, *cells = (cell if isinstance(cell, Cell) else Cell(cell) for cell in row)
     fixed = ' class="total"' if head.mark == "total" else ""
-    return f'<tr{fixed}><th scope="row">{escape(head.text)}</th>{"".join(map(_cell, cells))}</tr>'
+    return f'<tr{fixed}><th scope="row"{_value(head)}>{escape(head.text)}</th>{"".join(map(_cell, cells))}</tr>'
 
 
 def _cell(cell: Cell) -> str:
-    value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
     text = escape(cell.text)
-    return f"<td{value}>{f'<b>{text}</b>' if cell.mark == 'best' else text}</td>"
+    return f"<td{_value(cell)}>{f'<b>{text}</b>' if cell.mark == 'best' else text}</td>"
+
+
+def _value(cell: Cell) -> str:
+    return "" if cell.value is None else f' data-value="{cell.value:.6g}"'
 
 
 def paragraph(text: str) -> str:

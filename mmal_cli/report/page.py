@@ -37,7 +37,7 @@ def page(material: Material, info: Mapping[str, Any]) -> str:
             made(material, info),
         ]
     kinds = max((figures.subsets(variant.rows) for variant in material.variants), key=len)
-    style = (HERE / "style.css").read_text(encoding="utf-8") + drawing.variables(material.methods, kinds)
+    style = drawing.variables(material.methods, kinds) + (HERE / "style.css").read_text(encoding="utf-8")
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in NAV.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,14 +1,32 @@
 """The paper's printed values (mmal_cli/published/aulc.yaml), and whether a run was made with the paper's settings."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmal_cli.core import files, plugins
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.settings import PROTOCOLS, Protocol, Train
+from mmal_cli.core.settings import PROTOCOLS, Protocol, Regime, Train
 from mmal_cli.core.tables import AulcTable, Place, Published
 
-FREE = {"train.moddrop.enabled"}  # a place in the grid, not a setting
+FREE = "train.moddrop.enabled"  # a place in the grid, not a setting
+KEPT = ("model.encoders.", "model.encoder_options", "shrink")  # a record keeps those that its dataset has a use for
+TRAIN = {"missing": 60_000, "unique": 60_000, "synergy": 60_000, "share": 50_000}  # samples; of the first three mmal's choice
+
+
+class Beside(NamedTuple):
+    """A run beside the paper's: dotted settings, `dataset`, `train samples` or `labels` (of the cycles).
+
+    other: what is known to be another; unknown: settings that the record lacks; size: whether it tells the dataset's size.
+    """
+
+    other: list[str]
+    unknown: list[str]
+    size: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether values may be compared. Size is asked only where it is known."""
+        return not (self.other or self.unknown)
 
 
 def read() -> Published:
@@ -17,27 +35,42 @@ def read() -> Published:
     return check(Published, files.read_yaml(path), f"published/{path.name}")
 
 
-def differs(run: Run, printed: AulcTable) -> list[str]:
-    """What tells a run from the paper's: dotted settings, `dataset`, `labels` (of the cycles); nothing if it may be compared.
-
-    What the paper leaves open counts as the protocol has it. The size of the dataset is not in a record.
-    """
+def beside(run: Run, printed: AulcTable) -> Beside:
+    """What tells a run from the paper's; what the paper leaves open counts as the protocol has it."""
     place = check(Place, run.config, "config")
     if place.dataset not in printed.datasets or place.dataset not in plugins.names(PROTOCOLS, ".yaml"):
-        return ["dataset"]
+        return Beside(["dataset"], [], False)
     raw = files.read_yaml(plugins.find(PROTOCOLS, place.dataset, "protocol", ".yaml"))
     whole = check(Protocol, _merged(Protocol().model_dump(mode="json"), raw), f"{PROTOCOLS}/{place.dataset}.yaml")
     if (regime := whole.regimes.get(place.regime)) is None:
-        return ["regime"]
+        return Beside(["regime"], [], False)
+    known, settings = _expected(whole, regime, place), files.flatten(run.config.get("settings", {}))
+    wrong = [key for key, value in settings.items() if key != FREE and value != {} and known.get(key) != value]
+    free = (FREE, *KEPT)
+    lacking = [key for key, value in known.items() if key not in settings and value != {} and not key.startswith(free)]
+    labels = [regime.start + regime.query * number for number in range(regime.cycles)]
+    if [cycle.labels for cycle in run.cycles] != labels:
+        wrong.append("labels")
+    found, samples = TRAIN.get(place.dataset), _train_samples(run)
+    if found and samples and samples != found:
+        wrong.append("train samples")
+    return Beside(sorted(wrong), sorted(lacking), bool(found and samples))
+
+
+def _expected(whole: Protocol, regime: Regime, place: Place) -> dict[str, Any]:
+    """Dotted key -> the protocol's value."""
     expected = whole.model_dump(mode="json", exclude={"regimes", "query_options"})
     expected["train"] = check(Train, _merged(expected["train"], regime.train), "train").model_dump(mode="json")
     expected["budget"] = regime.model_dump(mode="json", exclude={"train"})
     expected["query_options"] = whole.query_options.get(place.qm, {})
-    known = files.flatten(expected)
-    settings = files.flatten(run.config.get("settings", {}))
-    wrong = [key for key, value in settings.items() if key not in FREE and value != {} and known.get(key) != value]
-    labels = [regime.start + regime.query * number for number in range(regime.cycles)]
-    return sorted(wrong) + (["labels"] if [cycle.labels for cycle in run.cycles] != labels else [])
+    return files.flatten(expected)
+
+
+def _train_samples(run: Run) -> int | None:
+    """Pool, labelled set and validation of a cycle that asked; None where the record does not say."""
+    validation = run.config.get("settings", {}).get("budget", {}).get("validation")
+    asked = (cycle.labels + sum(cycle.asked.pool_present.values()) for cycle in run.cycles if cycle.asked)
+    return None if validation is None or (rest := next(asked, None)) is None else rest + validation
 
 
 def _merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

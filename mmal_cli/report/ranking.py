@@ -24,17 +24,19 @@ def rank(table: AulcTable) -> Ranking:
     """By the weak modality, in the protocol's variant of moddrop; what is common to all blocks."""
     columns = {name: {s for row in table.rows if row.dataset == name for s in row.subsets} for name in table.datasets}
     weak = {name: of.weak for name, of in table.datasets.items() if of.weak in columns[name]}
-    notes = [f"{name} names no weak modality and is left out" for name in table.datasets if name not in weak]
+    notes = [f"{name} is left out: it names no weak modality." for name in table.datasets if name not in weak]
     variant = {name: ranks.choose_variant(table, name, None, main_variant(name)) for name in weak}
     try:
-        found = ranks.blocks(table, weak, variant)
-        if len({qm for block in found for qm in block.scores}) < 2:
-            return Ranking([], {}, None, [*notes, "a ranking needs two query methods"])
-        if missing := ranks.gaps(found):
-            notes.append(f"runs that the grid lacks: {len(missing)}; ranked is what all blocks have in common")
+        asked = ranks.blocks(table, weak, variant)
+        found, left_out = ranks.usable(asked)
+        notes += left_out
+        if missing := ranks.gaps(asked):
             found = ranks.common(found)
+            notes += ranks.incomplete(asked, found, [gap.place for gap in missing])
     except UserError as error:
-        return Ranking([], {}, None, [*notes, str(error)])
+        return Ranking([], {}, None, [*notes, f"{error}."])
+    if not found:
+        return Ranking([], {}, None, [*notes, "A ranking takes two query methods."])
     ranked = [ranks.ranked(block) for block in found]
     against = "random" if "random" in ranked[0].ranks else min(ranked[0].ranks)
     return Ranking(ranked, ranks.sums(ranked), compare(found, against), notes)

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from mmal_cli.analysis import figures
-from mmal_cli.analysis.figures import Cells, Look
+from mmal_cli.analysis import figures, style
+from mmal_cli.analysis.figures import Cells
+from mmal_cli.analysis.style import Look
 from mmal_cli.report import drawing
 from mmal_cli.report.gather import Material, Variant
-from mmal_cli.report.markup import Row, heading, paragraph, section, table
+from mmal_cli.report.markup import Cell, Row, heading, paragraph, section, table
 
 METRIC = "balanced accuracy"
 
@@ -21,7 +22,12 @@ def ran(material: Material) -> str:
     for variant in material.variants:
         of = {(row.regime, row.qm): row for row in variant.rows}
         groups[f"{variant.title} (id {variant.dataset.id})"] = [
-            [regime, *_seeds([of.get((regime, qm)) for qm in material.methods]), _budget(variant, regime)] for regime in regimes
+            [
+                Cell(regime, figures.regime_order(regime)[0]),
+                *_seeds([of.get((regime, qm)) for qm in material.methods]),
+                _budget(variant, regime),
+            ]
+            for regime in regimes
         ]
     done = sum(len(variant.runs) for variant in material.variants)
     foot = [
@@ -54,12 +60,11 @@ def curves(material: Material) -> str:
 
 def _curves(variant: Variant, material: Material) -> str:
     cells = figures.curves(variant.rows, variant.dataset)
-    highest = max(float(line.mean.max()) for of in cells.values() for line in of.values())
-    top = min(1.02, max(0.2, 1.1 * highest)) if highest <= 1 else 1.1 * highest
     titles = figures.titles(variant.rows, variant.dataset)
     look = drawing.look(material.methods, list(titles))
     figure = Figure(figsize=figures.size(variant.rows), layout="constrained")
-    figures.panels(figure, cells, variant.regimes, titles, look, METRIC, variant.levels, (0, top))
+    limits = figures.limits(cells, variant.levels)
+    figures.panels(figure, cells, variant.regimes, titles, look, METRIC, variant.levels, limits)
     name = f"Learning curves of {variant.title}"
     said = words(cells, titles, "at the last cycle")
     return heading(variant.title) + drawing.inline(figure, f"curves-{variant.key}", name, said, f"{name}.")
@@ -78,7 +83,7 @@ def bars(material: Material) -> str:
     """AULC as bars, a figure for each dataset and variant."""
     lead = paragraph(
         "AULC: trapezoid over the measured cycles, range 0 to N − 1 for N cycles. For each method and subset there is one bar "
-        "for each regime, from left to right low, mid, high; lines are one standard deviation."
+        "for each regime, from left to right low, mid, high, in ever fuller colour; lines are one standard deviation."
     )
     drawn = [_bars(variant, material) for variant in material.variants]
     return section("bars", "Areas under the learning curves", lead, *drawn)
@@ -86,7 +91,8 @@ def bars(material: Material) -> str:
 
 def _bars(variant: Variant, material: Material) -> str:
     kinds = figures.subsets(variant.rows)
-    figure = Figure(figsize=(figures.size(variant.rows)[0] + 0.8, 2.9), layout="constrained")
+    width = figures.size(variant.rows)[0] + 0.8
+    figure = Figure(figsize=(width, figures.bars_height(variant.rows, width) + 0.2), layout="constrained")
     figures.bars(figure, variant.rows, variant.dataset, drawing.look(material.methods, kinds))
     name = f"AULC of {variant.title}"
     said = _bar_words(variant, kinds)
@@ -108,6 +114,8 @@ def lines(
     """A figure of panels with axes of their own; nothing where there is nothing to draw."""
     if not cells:
         return ""
-    figure = Figure(figsize=(max(7.2, 0.6 + 2.4 * len(titles)), 1.0 + 1.5 * len(rows)), layout="constrained")
+    width, methods = max(7.2, 0.6 + 2.4 * len(titles)), sorted({qm for of in cells.values() for qm in of})
+    height = 0.8 + 1.5 * len(rows) + 0.2 * style.rows(methods, style.columns(methods, width))
+    figure = Figure(figsize=(width, height), layout="constrained")
     figures.panels(figure, cells, rows, titles, look, y_label, {})
     return heading(name) + drawing.inline(figure, key, name, words(cells, titles, "at the last cycle"), caption)

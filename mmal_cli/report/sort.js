@@ -1,10 +1,14 @@
 "use strict";
-// Column heads become buttons that sort each group of a table; a button above chooses light or dark. The page reads without.
+// Column heads become buttons that sort each group of a table: up, down, as it was. A button above chooses light or dark.
+// The page reads without.
 
 const said = document.createElement("p");
 said.className = "status";
 said.setAttribute("role", "status");
 document.body.append(said);
+
+const NEXT = { none: "ascending", ascending: "descending", descending: "none" };
+const asWritten = new Map([...document.querySelectorAll("tbody tr")].map((row, place) => [row, place]));
 
 function key(row, column) {
   const cell = row.cells[column];
@@ -19,15 +23,18 @@ function order(a, b, sign) {
 }
 
 function sort(table, head, column) {
-  const rising = head.getAttribute("aria-sort") !== "ascending";
+  const way = NEXT[head.getAttribute("aria-sort")];
   for (const other of table.tHead.rows[0].cells) other.setAttribute("aria-sort", "none");
-  head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+  head.setAttribute("aria-sort", way);
+  const sign = way === "descending" ? -1 : 1;
   for (const body of table.tBodies) {
     const rows = [...body.rows].filter((row) => row.className === "");
-    rows.sort((a, b) => order(key(a, column), key(b, column), rising ? 1 : -1));
+    rows.sort((a, b) => asWritten.get(a) - asWritten.get(b));
+    if (way !== "none") rows.sort((a, b) => order(key(a, column), key(b, column), sign));
     body.append(...rows, ...body.querySelectorAll("tr.total"));
   }
-  said.textContent = `${table.caption.textContent}: sorted by ${head.textContent}, ${rising ? "ascending" : "descending"}`;
+  const by = way === "none" ? "in its first order" : `sorted by ${head.textContent}, ${way}`;
+  said.textContent = `${table.caption.textContent}: ${by}`;
 }
 
 for (const table of document.querySelectorAll("table")) {
@@ -55,4 +62,4 @@ theme.addEventListener("click", () => {
   choose(names[(names.indexOf(theme.dataset.theme) + 1) % names.length]);
 });
 choose("system");
-document.querySelector("header").append(theme);
+if (CSS.supports("color", "light-dark(#000, #fff)")) document.querySelector("header").append(theme); // else light alone
