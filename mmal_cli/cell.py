@@ -1,5 +1,6 @@
 """One cell of a grid: a dataset, a query method, a regime and a seed with their settings; its identity and its folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -7,10 +8,15 @@ from typing import Any
 
 from mmal_cli.core import files, plugins
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.manifest import Dataset, Run
 from mmal_cli.core.settings import Model, Settings
 
+HELPS = "choose another --out, or remove that run's folder"
 _sha256 = cache(files.sha256)  # once for all cells of a process
+
+
+class Refused(UserError):
+    """A run's folder holds another configuration."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,19 @@ class Cell:
         """`<out>/<dataset>/<regime>/<qm>[-nomoddrop]/seed-<k>`."""
         suffix = "" if self.settings.train.moddrop.enabled else "-nomoddrop"
         return out / self.dataset.name / self.regime / f"{plugins.label(self.qm)}{suffix}" / f"seed-{self.seed}"
+
+
+def identity_of(run: Run) -> dict[str, Any]:
+    """Of a finished run: equal to `Cell.identity` if it is of that cell and made with its settings."""
+    return {"config": run.config, "dataset_id": run.inputs.get("dataset", {}).get("id")}
+
+
+def must_be_of(cell: Cell, place: Path, found: Mapping[str, Any]) -> None:
+    """Raises Refused where the identity found at a place is not the cell's; names what differs."""
+    try:
+        files.must_match(place, found, cell.identity, HELPS)
+    except UserError as error:
+        raise Refused(str(error)) from None
 
 
 def pretrained(model: Model) -> dict[str, dict[str, str]]:

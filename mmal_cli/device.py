@@ -1,13 +1,17 @@
 """The device of a run: chosen, named, and how much memory it took."""
 
 import ctypes
+import re
 import resource
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import torch
 
 from mmal_cli.core.errors import UserError
 
+CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
@@ -23,11 +27,26 @@ def keep_memory() -> None:
     mallopt(TRIM_THRESHOLD, -1)
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Lets `peak_memory_mb` count from here on, so that a run's does not hold that of those before it in this process.
+
+    On a CPU only where Linux allows it; elsewhere the peak stays that of the process.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR.exists():
+        getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)  # gives back what keep_memory has kept
+        with suppress(OSError):
+            CLEAR.write_text("5", encoding="ascii")
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """Peak memory so far: of the device's allocator on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8")) if STATUS.exists() else None
+    kilobytes = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kilobytes / 2**10, 1)
 
 
 def device_name(device: torch.device) -> str:

@@ -18,6 +18,7 @@ from mmal_cli.train import Fitted
 
 log = logging.getLogger("mmal")
 FOLDER = ".first-models"  # in that of a regime
+HEAD = 256  # bytes that torch.save takes beside a tensor, about
 DIGEST = sha256().digest_size  # bytes before the payload, its sha256
 
 
@@ -44,9 +45,19 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     return Fitted(model.eval(), state["best_epoch"], state["validation"])
 
 
-def name(cell: Cell, dropout: float, device: str) -> str:
-    """The model's file; cells that share a model have the same. `device` is a type: cpu, cuda."""
-    return f"{files.identity(_depends_on(cell, dropout, device))}.pt"
+def name(cell: Cell, dropout: float, device: str, threads: int | None = None) -> str:
+    """The model's file; cells that share a model have the same.
+
+    `device` is a type: cpu, cuda. On the CPU the last bits depend on how many threads there are, by default those of now.
+    """
+    found = _depends_on(cell, dropout, device)
+    return f"{files.identity(found | ({'threads': threads or torch.get_num_threads()} if device == 'cpu' else {}))}.pt"
+
+
+def size(cell: Cell) -> int:
+    """How many bytes a model's file takes, about."""
+    weights = build(cell.dataset.modalities, cell.dataset.classes, cell.settings, 0.0, seed=0).state_dict().values()
+    return sum(tensor.nbytes + HEAD for tensor in weights)
 
 
 def _depends_on(cell: Cell, dropout: float, device: str) -> dict[str, Any]:

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmal_cli.cell import Cell
+from mmal_cli.cell import Cell, identity_of, must_be_of
 from mmal_cli.core import files, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Asked, Cycle, Run, made
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, shrunk, subset_name, subsets
-from mmal_cli.device import device_name, peak_memory_mb
+from mmal_cli.device import device_name, forget_peak_memory, peak_memory_mb
 from mmal_cli.first import first_model
 from mmal_cli.method import Method, load_method
 from mmal_cli.metrics import metrics
@@ -80,8 +79,9 @@ def run_active_learning(
     folder, started = cell.folder(out), time.monotonic()
     if (folder / "run.yaml").exists():
         found = Run.read(folder / "run.yaml")
-        _same_run(folder, {"config": found.config, "dataset_id": found.inputs.get("dataset", {}).get("id")}, cell)
+        must_be_of(cell, folder, identity_of(found))
         return folder, False
+    forget_peak_memory(device)
     method = load_method(cell.qm, cell.settings.query_options)
     build(cell.dataset.modalities, cell.dataset.classes, cell.settings, 0.0, seed=0)  # wrong options end here, not later
     splits = (load_split(data, cell.dataset, split) for split in ("train", "test"))
@@ -115,7 +115,7 @@ def _read_cycle(bench: Bench, number: int, path: Path) -> tuple[Cycle, Tensor]:
     """A finished cycle, if it is this run's and follows from the cycles before it."""
     arrays, attributes = shards.read_arrays(path)
     try:
-        _same_run(path, attributes["identity"], bench.cell)
+        must_be_of(bench.cell, path, attributes["identity"])
         cycle, selected = Cycle.model_validate(attributes["cycle"]), torch.from_numpy(arrays["selected"])
         expected = bench.cell.settings.budget.query if number < bench.cell.settings.budget.cycles - 1 else 0
         follows = (
@@ -239,7 +239,3 @@ def view_of(
         cycle=number,
         cycles=cycles,
     )
-
-
-def _same_run(place: Path, found: Mapping[str, Any], cell: Cell) -> None:
-    files.must_match(place, found, cell.identity, "choose another --out, or remove that run's folder")

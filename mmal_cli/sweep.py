@@ -1,21 +1,21 @@
 """The cells of a grid: which there are, what their folders say, and what it will cost to run the rest."""
 
 import shlex
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from statistics import mean
 
-from mmal_cli.cell import Cell
+from mmal_cli.cell import Cell, identity_of, must_be_of
 from mmal_cli.core import datasets, files, plugins, running, shards
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
 from mmal_cli.core.settings import Settings, main_variant, resolve
 from mmal_cli.core.tables import Place, regime_order
-from mmal_cli.engines import Work
+from mmal_cli.engines import Work, threads
 from mmal_cli.runs import place_of
 
 HEAD = 2048  # bytes that HDF5 takes for an array's head, about
@@ -55,36 +55,51 @@ def expand(grid: Grid, root: Path, out: Path, device: str) -> list[Work]:
     read = datasets.read_all(folders)
     resolved: dict[tuple, Settings] = {}
     works: dict[Path, Work] = {}
+    count = threads() if device == "cpu" else None
     for place in places(grid):
         key = place.dataset, place.regime, place.qm, place.moddrop
         dataset = read[place.dataset]
         if key not in resolved:
             plugins.find("queries", place.qm, "query method")
-            asked = grid.overlays, grid.assignments, place.moddrop
+            asked = overlays(place, grid), grid.assignments, place.moddrop
             resolved[key], _ = resolve(dataset, place.regime, place.qm, *asked)
         cell = Cell(dataset, place.qm, place.regime, place.seed, resolved[key])
         folder = cell.folder(out)
         if folder in works:
             raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
-        command = al_run(folders[place.dataset], place, grid)
-        works[folder] = Work(cell, folders[place.dataset], out, command, _first(cell, folder, device))
+        command, first = al_run(folders[place.dataset], place, grid), _first(cell, folder, device, count)
+        works[folder] = Work(cell, folders[place.dataset], out, command, first, count)
     return list(works.values())
 
 
-def _first(cell: Cell, folder: Path, device: str) -> Path:
+def _first(cell: Cell, folder: Path, device: str, count: int | None) -> Path:
     """Where the cell's first model lies, or will; also checks its query method."""
     from mmal_cli import first
     from mmal_cli.method import load_method
 
     needs = load_method(cell.qm, cell.settings.query_options).needs
     dropout = cell.settings.model.mc_dropout if "passes" in needs else 0.0
-    return folder.parents[1] / first.FOLDER / first.name(cell, dropout, device)
+    return folder.parents[1] / first.FOLDER / first.name(cell, dropout, device, count)
+
+
+def overlays(place: Place, grid: Grid) -> list[str]:
+    """A cell's `--with`: its tuned file if the grid names a folder of them that has one, then the grid's overlays."""
+    found = grid.tuned_file(place.dataset, place.regime, place.moddrop)
+    return [*([str(found)] if found else []), *grid.overlays]
+
+
+def untuned(grid: Grid) -> list[str]:
+    """What the grid's folder of tuned files has none for: `share low`, `share low without modality dropout`."""
+    if grid.tuned is None:
+        return []
+    kinds = dict.fromkeys((place.dataset, place.regime, place.moddrop) for place in places(grid))
+    return [f"{kind[0]} {kind[1]}{'' if kind[2] else ' without moddrop'}" for kind in kinds if not grid.tuned_file(*kind)]
 
 
 def al_run(data: Path, place: Place, grid: Grid) -> str:
     """The al-run that makes the same run."""
     words = ["mmal", "al-run", "--data", str(data), "--qm", place.qm, "--regime", place.regime, "--seed", str(place.seed)]
-    words += [word for name in grid.overlays for word in ("--with", name)]
+    words += [word for name in overlays(place, grid) for word in ("--with", name)]
     words += [word for text in grid.assignments for word in ("--set", text)]
     return shlex.join([*words, "--moddrop" if place.moddrop else "--no-moddrop"])
 
@@ -112,15 +127,13 @@ class Seen:
 def see(work: Work) -> Seen:
     """Looks into a cell's folder, and whether what lies there is of this cell."""
     folder, found, seconds = work.folder, running.look(work.folder), nan
-    helps = "choose another --out, or remove that run's folder"
     try:
         if found.state == "done":
             run = Run.read(folder / running.RECORD)
-            there = {"config": run.config, "dataset_id": run.inputs.get("dataset", {}).get("id")}
-            files.must_match(folder, there, work.cell.identity, helps)
+            must_be_of(work.cell, folder, identity_of(run))
             seconds = mean(sum(cycle.seconds.values()) for cycle in run.cycles[1:] or run.cycles)
         elif found.cycles and (said := shards.read_attributes(folder / "cycle-00.h5")):
-            files.must_match(folder / "cycle-00.h5", said["identity"], work.cell.identity, helps)
+            must_be_of(work.cell, folder / "cycle-00.h5", said["identity"])
     except UserError as error:
         return Seen(work, found, str(error))
     return Seen(work, found, seconds=seconds)
@@ -128,7 +141,7 @@ def see(work: Work) -> Seen:
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left to do: models to train, labels to ask, epochs, bytes of cycle files, seconds on one worker.
+    """What is left to do: models to train, labels to ask, epochs, bytes of cycles and first models, seconds on one worker.
 
     `seconds` is of the `timed` trainings, those for which a finished run tells how long they take.
     """
@@ -143,19 +156,26 @@ class Cost:
 
 def cost(seen: Sequence[Seen]) -> Cost:
     """Adds up what the open cells of a grid will cost; a first model that cells share, or that is there, counts once or not."""
-    kept: Counter[str] = Counter()
+    from mmal_cli import first
+
+    kept: set[Path] = set()
+    sizes: dict[str, int] = {}  # of a network
     paces = _paces(seen)
     trainings = labels = epochs = disk = timed = 0
     seconds = 0.0
     for one in filter(lambda one: one.open, seen):
         work, done, budget = one.work, one.found.cycles, one.work.cell.settings.budget
         models = budget.cycles - done
-        if not done:
-            models -= work.first.exists() or kept[str(work.first)] > 0
-            kept[str(work.first)] += 1
+        if not done and (work.first.exists() or work.first in kept):
+            models -= 1
+        elif not done:
+            kept.add(work.first)
+            network = files.canonical([work.cell.dataset.id, work.cell.settings.model.model_dump(mode="json")])
+            sizes[network] = sizes.get(network) or first.size(work.cell)
+            disk += sizes[network]
         trainings += models
         epochs += models * work.cell.settings.train.epochs
-        labels += budget.query * (budget.cycles - max(done, 1)) + (0 if done else budget.start)
+        labels += budget.query * max(0, budget.cycles - 1 - done) + (0 if done else budget.start)
         disk += sum(cycle_bytes(work.cell, number) for number in range(done, budget.cycles))
         if pace := paces.get(_kind(work.cell, work.cell.qm)) or paces.get(_kind(work.cell)):
             timed += models
@@ -207,6 +227,17 @@ def rows(cells: Mapping[Path, running.Found]) -> list[Row]:
         *_, dataset, regime, method, _ = folder.resolve().parts
         grouped[dataset, regime_order(regime), method][folder] = found
     return [Row(dataset, order[1], method, grouped[dataset, order, method]) for dataset, order, method in sorted(grouped)]
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """One row for all methods of a (dataset, regime); their names are gone, their number stays."""
+    grouped = defaultdict(list)
+    for row in rows:
+        grouped[row.dataset, row.regime].append(row)
+    return [
+        Row(*key, f"{len(some)} methods", {folder: found for row in some for folder, found in row.cells.items()})
+        for key, some in grouped.items()
+    ]
 
 
 def in_folder(root: Path, grid: Grid | None = None) -> dict[Path, running.Found]:

@@ -5,30 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image
 
 from mmal_cli import augment, image_ops
+from mmal_cli.bench.augment import PILLOW, by_pillow, from_pillow, to_pillow
 from mmal_cli.core.errors import UserError
 
-AFFINE = Image.Transform.AFFINE
 SHAPES = [(3, 32, 32), (1, 32, 32), (3, 64, 64), (1, 28, 28), (3, 17, 40)]
-
-PILLOW = {  # the operations of realistic-al on one image, image x (level with its sign) -> image
-    "AutoContrast": lambda image, v: ImageOps.autocontrast(image),
-    "Equalize": lambda image, v: ImageOps.equalize(image),
-    "Brightness": lambda image, v: ImageEnhance.Brightness(image).enhance(abs(v) * 0.9 / 10 + 0.05),
-    "Contrast": lambda image, v: ImageEnhance.Contrast(image).enhance(abs(v) * 0.9 / 10 + 0.05),
-    "Posterize": lambda image, v: ImageOps.posterize(image, int(abs(v) * 4 / 10) + 4),
-    "Solarize": lambda image, v: ImageOps.solarize(image, 256 - int(abs(v) * 256 / 10)),
-    "Rotate": lambda image, v: image.rotate(int(v * 30 / 10)),
-    "ShearX": lambda image, v: image.transform(image.size, AFFINE, (1, v * 0.3 / 10, 0, 0, 1, 0)),
-    "ShearY": lambda image, v: image.transform(image.size, AFFINE, (1, 0, 0, v * 0.3 / 10, 1, 0)),
-    "TranslateX": lambda image, v: image.transform(image.size, AFFINE, (1, 0, int(v * 0.3 / 10 * image.width), 0, 1, 0)),
-    "TranslateY": lambda image, v: image.transform(image.size, AFFINE, (1, 0, 0, 0, 1, int(v * 0.3 / 10 * image.height))),
-    "Color": lambda image, v: ImageEnhance.Color(image).enhance(abs(v) * 0.9 / 10 + 0.05),
-    "Sharpness": lambda image, v: ImageEnhance.Sharpness(image).enhance(abs(v) * 0.9 / 10 + 0.05),
-    "Identity": lambda image, v: image,
-}
 
 
 def pictures(channels: int, height: int, width: int) -> torch.Tensor:
@@ -50,45 +33,6 @@ def pictures(channels: int, height: int, width: int) -> torch.Tensor:
         rng.normal(128, 12, shape).clip(0, 255),
     ]
     return torch.from_numpy(np.stack(images).astype(np.uint8))
-
-
-def to_pillow(image: torch.Tensor) -> Image.Image:
-    """(C, H, W) uint8 -> mode L or RGB."""
-    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).numpy())
-
-
-def from_pillow(image: Image.Image) -> torch.Tensor:
-    """Mode L or RGB -> (C, H, W) uint8."""
-    array = torch.from_numpy(np.array(image))
-    return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
-
-
-def by_pillow(name: str, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """What `apply` promises below 128 pixels, image by image, from the same draws."""
-    count, _, height, width = images.shape
-    pad = augment.padding(height, width)
-    flips, shifts = augment.draw_flips(count, rng), augment.draw_shifts(count, pad, rng)
-    rounds = [augment.draw_operations(count, rng) for _ in range(augment.ROUNDS if name == "randaug" else 0)]
-    centres = augment.draw_centres(count, height, width, rng) if name == "randaug" else None
-    done = []
-    for n in range(count):
-        image = to_pillow(images[n])
-        if flips[n]:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        frame = [(pad, pad), (pad, pad)] + [(0, 0)] * (image.mode == "RGB")
-        array = np.pad(np.array(image), frame, mode="reflect" if name == "randaug" else "constant")
-        top, left = (shifts[n] + pad).tolist()
-        image = Image.fromarray(array).crop((left, top, left + width, top + height))
-        for operation, level, negative in rounds:
-            image = PILLOW[image_ops.OPERATIONS[operation[n]]](image, int(-level[n] if negative[n] else level[n]))
-        if centres is not None:
-            side = int(0.5 * width)
-            y, x = (int(max(0, c - side / 2.0)) for c in centres[n].tolist())
-            box = x, y, min(width, x + side), min(height, y + side)
-            image = image.copy()
-            ImageDraw.Draw(image).rectangle(box, 127 if image.mode == "L" else (127, 127, 127))
-        done.append(from_pillow(image))
-    return torch.stack(done)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -113,7 +57,7 @@ def test_the_whole_augmentation_equals_pillow_fed_the_same_draws(name, shape):
     images = pictures(*shape).repeat(8, 1, 1, 1)
     for seed in range(3):
         found = augment.apply(name, images, generator(seed))
-        assert torch.equal(found, by_pillow(name, images, generator(seed)))
+        assert torch.equal(found, by_pillow(name, [to_pillow(x) for x in images], generator(seed)))
 
 
 @settings(deadline=None, max_examples=40)
@@ -124,7 +68,9 @@ def test_the_whole_augmentation_equals_pillow_fed_the_same_draws(name, shape):
 )
 def test_any_shape_below_128_equals_pillow(name, shape, seed):
     images = torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
-    assert torch.equal(augment.apply(name, images, generator(seed)), by_pillow(name, images, generator(seed)))
+    assert torch.equal(
+        augment.apply(name, images, generator(seed)), by_pillow(name, [to_pillow(x) for x in images], generator(seed))
+    )
 
 
 @pytest.mark.parametrize("name", augment.NAMES)

@@ -26,3 +26,25 @@ def test_kept_memory_is_not_mapped_again():
         said = subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True, check=True)
         pages[way] = int(said.stdout)
     assert pages["kept"] < pages["plain"] / 4
+
+
+PEAKS = """
+import torch
+from mmal_cli.device import forget_peak_memory, keep_memory, peak_memory_mb
+cpu = torch.device("cpu")
+keep_memory()
+before = peak_memory_mb(cpu)
+many = [torch.ones(2**20) for _ in range(100)]  # 400 MB
+high = peak_memory_mb(cpu)
+del many
+forget_peak_memory(cpu)
+print(high - before, peak_memory_mb(cpu) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_a_run_s_peak_is_not_that_of_an_earlier_one():
+    said = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    high, after = map(float, said.stdout.split())
+    assert high > 390
+    assert after < 40

@@ -18,7 +18,7 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.engines import Options, ray
 
 write_grid, begin = sweeps.write_grid, sweeps.begin
-WHY_NOT = "" if find_spec("ray") else "ray is not installed: pip install 'mmal[ray]'"
+WHY_NOT = "" if find_spec("ray") else "ray is not installed: make .venv/.engines"
 calls, contents, table, SLOW = with_slurm.calls, with_slurm.contents, with_slurm.table, with_slurm.SLOW
 MARK = "MMAL_TEST_OF_RAY"
 
@@ -136,5 +136,5 @@ def test_options_that_are_wrong(monkeypatch, options, message):
 def test_a_ray_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(UserError, match=r"install it by: pip install 'mmal\[ray\]'"):
+    with pytest.raises(UserError, match=r"install it in mmal's folder by: make \.venv/\.engines"):
         ray.devices(Options())

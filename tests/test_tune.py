@@ -28,7 +28,13 @@ from mmal_cli.train import Fitted
 
 FAST = ["train.epochs=2", "train.min_epoch_samples=32", "train.warmup_epochs=1", "regimes.low.cycles=2", *tiny.BUDGET]
 SETS = [word for text in FAST for word in ("--set", text)]
-IDENTITY = {"dataset": "tiny", "dataset_id": "0" * 12, "regime": "low", "seeds": [0, 1], "grid": {"train.lr": [1.0, 2.0]}}
+IDENTITY = {
+    "dataset": "tiny",
+    "dataset_id": tiny.described(3).id,
+    "regime": "low",
+    "seeds": [0, 1],
+    "grid": {"train.lr": [1.0, 2.0]},
+}
 
 
 @pytest.fixture
@@ -239,6 +245,13 @@ def test_with_takes_what_was_chosen_in_its_turn_and_only_where_it_belongs(tmp_pa
     message = r"mine.yaml was tuned for tiny, regime low, expected mimic, regime mid; make that by: mmal tune --data data/mimic"
     with pytest.raises(UserError, match=message):
         resolve(mimic, "mid", "badge", [str(path)])
+    drops = {"settings": {"train": {"moddrop": {"enabled": True}}}}
+    Tuned.read(path).model_copy(update={"config": drops}).write(path)
+    assert rate(str(path))[0] == 1.0
+    with pytest.raises(
+        UserError, match=r"mine.yaml was tuned with modality dropout, the run trains without; make .* --no-moddrop"
+    ):
+        rate(str(path), moddrop=False)
     with pytest.raises(UserError, match=r"tuned for tiny, regime low, expected tiny, regime high"):
         resolve(described, "high", "badge", [str(path)])
     Tuned.read(path).model_copy(update={"dataset": "mimic"}).write(path)

@@ -31,7 +31,8 @@ def polars():
     try:
         import polars
     except ImportError:
-        raise UserError("MIMIC's tables are read by polars, which is not installed: pip install 'mmal[mimic]'") from None
+        helps = "in mmal's folder: .venv/bin/python -m pip install -e '.[mimic]'"
+        raise UserError(f"MIMIC's tables are read by polars, which is not installed; {helps}") from None
     return polars
 
 

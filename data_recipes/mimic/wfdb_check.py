@@ -26,7 +26,8 @@ def compare(paths: Sequence[Path], refused: Sequence[Path] = ()) -> int:
         with warnings.catch_warnings(action="ignore"):  # pandas deprecates what wfdb 4.3.1 does when it is imported
             import wfdb
     except ImportError:
-        raise UserError("ECGs are checked by wfdb, which is not installed: pip install 'mmal[mimic]'") from None
+        helps = "in mmal's folder: .venv/bin/python -m pip install -e '.[mimic]'"
+        raise UserError(f"ECGs are checked by wfdb, which is not installed; {helps}") from None
     compared = 0
     for path in refused:
         theirs = _by_wfdb(wfdb, path)

@@ -1,46 +1,37 @@
-"""ECG records of MIMIC-IV-ECG's layout: records a second by our reader, beside the wfdb package on the same files."""
+"""How fast are ECG records of MIMIC-IV-ECG's layout read, beside the wfdb package on the same files?"""
 
 import tempfile
-import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 from data_recipes.mimic import ecg
+from mmal_cli.bench._turns import beside, in_turns
 
 RECORDS = 50
 ROUNDS = 7
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
-    """A row for each reader and for reading and scaling, in turn for some rounds, one process; medians."""
-    with warnings.catch_warnings(action="ignore"):  # pandas deprecates what wfdb 4.3.1 does when it is imported
+    """A row for reading alone and for each way to scale what was read, in one process; wfdb only reads."""
+    # pandas deprecates what wfdb 4.3.1 does
+    with warnings.catch_warnings(action="ignore"), tempfile.TemporaryDirectory() as place:
         import wfdb
-    with tempfile.TemporaryDirectory() as place:
-        paths = _records(Path(place), wfdb)
-        ways = {
-            "mmal": lambda path: ecg.read(path),
+
+        readers = {
+            "read": lambda path: ecg.read(path),
+            "read, scaled": lambda path: ecg.scaled(ecg.read(path).physical, 1),
+            "read, scaled, 100 Hz": lambda path: ecg.scaled(ecg.read(path).physical, 5),
             "wfdb": lambda path: wfdb.rdrecord(str(path)),
-            "mmal, scaled": lambda path: ecg.scaled(ecg.read(path).physical, 1),
-            "mmal, scaled, 100 Hz": lambda path: ecg.scaled(ecg.read(path).physical, 5),
         }
-        seconds = {name: [] for name in ways}
-        for done in range(ROUNDS + 1):  # the first warms up
-            on_progress(done, ROUNDS + 1)
-            for name, read in ways.items():
-                started = time.perf_counter()
-                for path in paths:
-                    read(path)
-                seconds[name].append((time.perf_counter() - started) / len(paths))
-        on_progress(ROUNDS + 1, ROUNDS + 1)
-    typical = {name: median(found[1:]) for name, found in seconds.items()}
-    return [
-        {"way": name, "ms a record": round(1000 * s, 2), "records/s": round(1 / s), "x wfdb": round(typical["wfdb"] / s, 1)}
-        for name, s in typical.items()
-    ]
+        paths = _records(Path(place), wfdb)
+        ways = {name: lambda read=read: deque(map(read, paths), maxlen=0) for name, read in readers.items()}
+        seconds = in_turns(ways, ROUNDS, on_progress)
+    theirs = seconds.pop("wfdb")
+    return [{"way": name} | beside(ours, theirs, "records/s", lambda s: RECORDS / s) for name, ours in seconds.items()]
 
 
 def _records(folder: Path, wfdb) -> list[Path]:

@@ -1,9 +1,8 @@
 """How fast are photographs decoded for prepare-food101, beside a torch DataLoader with torchvision's transforms?"""
 
+import functools
 import io
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torchvision.transforms import v2
 
 from data_recipes.food101 import recipe
 from data_recipes.workers import InOrder, cores, processes
+from mmal_cli.bench._turns import beside, in_turns
 
 SIZE = 224
 SIZES = {(512, 384): 400, (1600, 1200): 200}  # width and height in pixels -> how many files
@@ -35,36 +35,26 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder, processes(cores()) as in_order:
-        for (width, height), count in SIZES.items():
-            paths = write(Path(folder), width, height, count)
-            loader = reference(paths)
-            ways = (lambda paths=paths: decode(paths, in_order)), (lambda loader=loader: sum(map(len, loader)))
-            ours, theirs = [], []
-            for turn in range(ROUNDS + 1):  # the first starts the processes and is not counted
-                for way, rates in zip(ways, (ours, theirs), strict=True):
-                    rates.append(_rate(way, count))
-                on_progress(len(rows) * (ROUNDS + 1) + turn + 1, len(SIZES) * (ROUNDS + 1))
-            rows.append(_row(f"{width} x {height}", ours[1:], theirs[1:]))
+        for number, size in enumerate(SIZES):
+            paths = write(Path(folder), *size, SIZES[size])
+            part = functools.partial(_part, on_progress, number)
+            rows.append({"pictures": "{} x {}".format(*size)} | _compare(paths, in_order, part))
     return rows
 
 
-def _row(name: str, ours: Sequence[float], theirs: Sequence[float]) -> dict:
-    middle = statistics.median(ours), statistics.median(theirs)
-    return {
-        "pictures": name,
-        "ours /s": round(middle[0]),
-        "range": f"{min(ours):.0f}-{max(ours):.0f}",
-        "reference /s": round(middle[1]),
-        "its range": f"{min(theirs):.0f}-{max(theirs):.0f}",
-        "times": round(middle[0] / middle[1], 2),
-        "rounds": len(ours),
-    }
+def _part(on_progress: Callable[[int, int], None], number: int, done: int, total: int) -> None:
+    on_progress(number * total + done, len(SIZES) * total)
 
 
-def _rate(work: Callable[[], int], count: int) -> float:
-    started = time.monotonic()
-    assert work() == count
-    return count / (time.monotonic() - started)
+def _compare(paths: Sequence[str], in_order: InOrder, on_progress: Callable[[int, int], None]) -> dict[str, object]:
+    loader = reference(paths)
+
+    def whole(count: int) -> None:
+        assert count == len(paths)
+
+    ways = {"ours": lambda: whole(decode(paths, in_order)), "reference": lambda: whole(sum(map(len, loader)))}
+    seconds = in_turns(ways, ROUNDS, on_progress)
+    return beside(seconds["ours"], seconds["reference"], "/s", lambda s: len(paths) / s)
 
 
 def decode(paths: Sequence[str], in_order: InOrder) -> int:

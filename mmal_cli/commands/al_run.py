@@ -1,13 +1,23 @@
 """`mmal al-run`: one active-learning run."""
 
+from __future__ import annotations
+
 import os
 import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmal_cli import show
+
+if TYPE_CHECKING:
+    import torch
+
+    from mmal_cli.cell import Cell
+    from mmal_cli.core.running import Running
 
 STAGE = 2.1
 
@@ -46,8 +56,7 @@ def al_run(
 ) -> None:
     """Run active learning once: one dataset, one query method, one regime, one seed."""
     from mmal_cli.cell import Cell
-    from mmal_cli.core import datasets, plugins, running, settings
-    from mmal_cli.core.errors import UserError
+    from mmal_cli.core import datasets, plugins, settings
 
     folder = datasets.choose(data)
     dataset = datasets.read(folder)
@@ -61,25 +70,66 @@ def al_run(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from mmal_cli.device import choose_device
-    from mmal_cli.loop import run_active_learning
 
     if dataset.restricted:
         show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
     device = choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
-    if running.taken(cell.folder(out)):
-        raise UserError(
-            f"{cell.folder(out)} is being run by a sweep; see how far it is: mmal status {out}, or wait for its end"
-        )
     command = _command(folder, cell, overlays or (), assignments or (), moddrop)
     with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
-        path, ran = run_active_learning(cell, folder, out, device, command, bar)
+        ran = _run(cell, folder, out, device, command, bar)
     if not ran:
-        show.note(f"already done: {path}")
-    show.result(path)
+        show.note(f"already done: {cell.folder(out)}")
+    show.result(cell.folder(out))
 
 
-def _command(folder: Path, cell, overlays: list[str], assignments: list[str], moddrop: bool | None) -> str:
+def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, bar: Callable[[int, int], None]) -> bool:
+    """Runs the cell in its folder, which nobody else then does; whether anything had to be run."""
+    from secrets import token_hex
+
+    from mmal_cli.core import running
+    from mmal_cli.core.errors import UserError
+    from mmal_cli.loop import run_active_learning
+
+    folder, helps = cell.folder(out), f"see how far it is: mmal status {out}, or wait for its end"
+    if (folder / running.RECORD).exists():
+        return run_active_learning(cell, data, out, device, command)[1]
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with (
+        _without_empty(made),
+        running.claimed(folder, token_hex(4), "al-run", cell.settings.budget.cycles, cell.settings.train.epochs) as claim,
+    ):
+        if claim is None:
+            raise UserError(f"{folder} is being run by another {_who(running.read(folder))}; {helps}")
+
+        def on_progress(done: int, total: int) -> None:
+            claim.progress(done, total)
+            bar(done, total)
+
+        try:
+            run_active_learning(cell, data, out, device, command, on_progress)
+        except running.Lost:
+            raise UserError(f"{folder} was taken over by another {_who(running.read(folder))}; {helps}") from None
+    (folder / running.ERROR).unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _without_empty(folders: Sequence[Path]) -> Iterator[None]:
+    """Removes at the end those that hold nothing: a run that could not begin leaves no trace."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
+
+
+def _who(said: Running | None) -> str:
+    return "al-run" if said and said.engine == "al-run" else "sweep"
+
+
+def _command(folder: Path, cell: Cell, overlays: list[str], assignments: list[str], moddrop: bool | None) -> str:
     """What was typed, with the defaults that choose the run; --gpu and --out are not part of what a run is."""
     words = ["mmal", "al-run", "--data", folder, "--qm", cell.qm, "--regime", cell.regime, "--seed", cell.seed]
     words += [word for name in overlays for word in ("--with", name)]

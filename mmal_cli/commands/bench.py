@@ -2,6 +2,7 @@
 
 import json as json_format
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,14 +12,17 @@ from mmal_cli import show
 STAGE = 4.0
 
 Item = Annotated[str | None, typer.Argument(help="What to measure; default: everything, one after the other.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, no tables.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for bench.json, and for the figures of items that draw one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, no tables: --format json.")]
 
 
-def bench(item: Item = None, json: Json = False, progress: show.Progress = "auto") -> None:
+def bench(
+    item: Item = None, out: Out = None, format: show.Format = "rich", json: Json = False, progress: show.Progress = "auto"
+) -> None:
     """Measure speed and learnability on this machine; the figures come with hardware and versions."""
-    from mmal_cli.core import plugins
+    from mmal_cli.core import files, plugins
 
-    found = {}
+    format, found = "json" if json else format, {}
     for name in [item] if item else plugins.names("bench"):
         module = plugins.load("bench", name, "bench item", "run")
         show.note(f"{name}: {(module.__doc__ or 'no description').strip().splitlines()[0]}")
@@ -27,11 +31,21 @@ def bench(item: Item = None, json: Json = False, progress: show.Progress = "auto
             rows = module.run(bar)
         made = {"seconds": round(time.monotonic() - started, 1), "hardware": hardware(), "versions": versions()}
         found[name] = {"rows": rows, **made}
-        if not json:
+        if format != "json":
             foot = f"{made['seconds']} s; {made['hardware']}; {', '.join(f'{k} {v}' for k, v in made['versions'].items())}"
-            show.table(name, list(rows[0]), [[str(value) for value in row.values()] for row in rows], foot)
-    if json:
-        show.result(json_format.dumps(found, indent=1))
+            cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+            show.table(name, list(rows[0]), cells, foot, format=format)
+        if out and hasattr(module, "draw"):
+            out.mkdir(parents=True, exist_ok=True)
+            module.draw(rows, out / f"{name}.png")
+    text = json_format.dumps(found, indent=1)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        with files.atomic(out / "bench.json") as part:
+            part.write_text(text + "\n", encoding="utf-8")
+        show.note(f"written: {out / 'bench.json'}")
+    if format == "json":
+        show.result(text)
 
 
 def hardware() -> str:

@@ -74,7 +74,8 @@ def _need_matplotlib() -> None:
     from mmal_cli.core.errors import UserError
 
     if find_spec("matplotlib") is None:
-        raise UserError("mmal report draws with matplotlib, which is not installed; install it: pip install 'mmal[report]'")
+        helps = "in mmal's folder: .venv/bin/python -m pip install -e '.[report]'"
+        raise UserError(f"mmal report draws with matplotlib, which is not installed; install it {helps}")
 
 
 def _write(material: Material, out: Path, forms: list[str]) -> None:

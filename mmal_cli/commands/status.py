@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STAGE = 2.3
 EVERY = 2.0  # seconds between two looks
+STATES = {"done": "done", "running": "running", "part": "part done", "failed": "failed", "todo": "to do"}
+AROUND = 5  # lines of a page beside the rows
 
 
 def status(
@@ -50,6 +52,7 @@ def status(
 def _watch(runs: Path, wanted: Grid | None) -> None:
     """The table, made anew every few seconds; Ctrl-C is how one leaves it."""
     import io
+    import shutil
     import time
     from contextlib import redirect_stdout, suppress
 
@@ -61,7 +64,7 @@ def _watch(runs: Path, wanted: Grid | None) -> None:
     def page() -> Text:
         text = io.StringIO()
         with redirect_stdout(text):
-            _print(runs, in_folder(runs, wanted), "rich")
+            _print_page(runs, in_folder(runs, wanted), shutil.get_terminal_size().lines)
         return Text(text.getvalue().rstrip(), no_wrap=True, overflow="crop")
 
     with suppress(KeyboardInterrupt), Live(page(), auto_refresh=False, redirect_stdout=False) as live:
@@ -76,20 +79,36 @@ def _print(runs: Path, cells: Mapping[Path, Found], format: show.FormatName) -> 
     if not cells:
         show.note(f"no run under {runs}")
         return
-    lines = [
-        [
-            row.dataset,
-            row.regime,
-            row.method,
-            *(str(row.count(state) or "-") for state in ("done", "running", "part", "failed", "todo")),
-            _now(row),
-        ]
-        for row in rows(cells)
-    ]
-    totals = {state: sum(found.state == state for found in cells.values()) for state in ("done", "running", "failed")}
-    foot = f"{len(cells)} cells: " + ", ".join(f"{count} {state}" for state, count in totals.items())
-    columns = ("dataset", "regime", "method", "done", "running", "part done", "failed", "to do", "now")
+    _print_rows(rows(cells), _totals(cells), format)
+    _print_failed(cells, format)
+
+
+def _print_page(runs: Path, cells: Mapping[Path, Found], height: int) -> None:
+    """The same for a terminal of so many lines, totals first; where methods have no room, a row for each regime."""
+    from mmal_cli.sweep import merged, rows
+
+    show.result(_totals(cells) if cells else f"no run under {runs}")
+    found = rows(cells)
+    _print_rows(found if len(found) + AROUND <= height else merged(found))
+    _print_failed(cells)
+
+
+def _totals(cells: Mapping[Path, Found]) -> str:
+    order = ("done", "running", "failed", "part", "todo")
+    counts = [f"{sum(found.state == state for found in cells.values())} {STATES[state]}" for state in order]
+    return f"{len(cells)} cells: {', '.join(counts)}"
+
+
+def _print_rows(found: Sequence[Row], foot: str = "", format: show.FormatName = "rich") -> None:
+    columns = ("dataset", "regime", "method", *STATES.values(), "now")
+    lines = []
+    for row in found:
+        counts = (str(row.count(state) or "-") for state in STATES)
+        lines.append([row.dataset, row.regime, row.method, *counts, _now(row)])
     show.table("", columns, lines, foot, left=3, format=format)
+
+
+def _print_failed(cells: Mapping[Path, Found], format: show.FormatName = "rich") -> None:
     for folder, found in cells.items():
         if found.state == "failed":
             show.paragraph(f"failed: {folder}\n  {found.error}", format)
@@ -114,7 +133,7 @@ def _print_json(cells: Mapping[Path, Found]) -> None:
         one = {"folder": str(folder), "state": found.state, "cycles_done": found.cycles}
         if found.running:
             left = found.running.seconds_left()
-            one |= found.running.model_dump(mode="json", exclude={"token", "before"})
+            one |= found.running.model_dump(mode="json", exclude={"token", "process", "before"})
             one["seconds_left"] = None if left is None else round(left, 1)
         content.append(one | ({"error": found.error} if found.error else {}))
     show.result(dumps(content, indent=2))

@@ -49,31 +49,33 @@ def sweep(
 
     What is done is not run again, whoever made it; what is begun goes on.
     A failed cell never stops the others and keeps its traceback in error.txt;
-    the same sweep tries it again. Exit 4: it ended with failed cells.
+    the same sweep tries it again. Exit 4: it ended with failed cells;
+    2: some run folders are of other settings and were left as they are.
     """
     from mmal_cli import engines
     from mmal_cli import sweep as cells
     from mmal_cli.core import plugins
+    from mmal_cli.core.errors import WRONG_USE
 
     wanted = _grid(grid, scale, data_root, skip_missing)
     runner = plugins.load("engines", engine, "engine", must_have="run")
     options = engines.Options(jobs, gpu, tuple(slurm or ()), ray, gpus_per_cell)
     devices = runner.devices(options)
     works = cells.expand(wanted, data_root, out, devices[0].partition(":")[0])
+    if missing := cells.untuned(wanted):
+        show.note(f"{wanted.tuned} has no tuned settings for {', '.join(missing)}: their own protocol's hold (see mmal tune)")
     seen = [cells.see(work) for work in works]
-    refused = [engines.Outcome(one.work.folder, "failed", one.refused) for one in seen if one.refused]
     if dry_run:
-        _print_rows(seen)
-        _print_cost(seen, len(devices))
-        for outcome in refused:
-            show.result(f"cannot be run: {outcome.error}")
+        _print_plan(seen, len(devices))
         return
+    refused = [engines.Outcome(one.work.folder, "refused", one.refused) for one in seen if one.refused]
     todo = [one.work for one in seen if one.open]
     outcomes = refused + (_run(runner, todo, options, Path(grid).stem, progress) if todo else [])
     _print_summary(seen, outcomes, {work.folder: work.again for work in works})
     show.result(out)
-    if any(outcome.result == "failed" for outcome in outcomes):
-        raise typer.Exit(FAILED)
+    results = {outcome.result for outcome in outcomes}
+    if results & {"refused", "failed"}:
+        raise typer.Exit(WRONG_USE if "refused" in results else FAILED)
 
 
 def _grid(name: str, scale: Literal["paper", "quick"], root: Path, skip_missing: bool) -> Grid:
@@ -88,7 +90,8 @@ def _grid(name: str, scale: Literal["paper", "quick"], root: Path, skip_missing:
         return found
     missing = {name: folder for name, folder in found.folders(root).items() if not (folder / MANIFEST).exists()}
     if len(missing) == len(found.datasets):
-        raise UserError(f"none of the datasets of {name} is there: {', '.join(map(str, missing.values()))}", BAD_DATA)
+        made = "\n       ".join(f"{folder}; make it by: {maker(folder, dataset)}" for dataset, folder in missing.items())
+        raise UserError(f"none of the datasets of {name} is there: {made}", BAD_DATA)
     for dataset, folder in missing.items():
         cells = sum(place.dataset == dataset for place in places(found))
         show.note(f"{folder} is not there: its {cells} cells stay empty; make it by: {maker(folder, dataset)}")
@@ -100,23 +103,36 @@ def _run(runner, todo: Sequence, options, name: str, progress: str) -> list[Outc
     from mmal_cli.core.running import cycles_in
 
     at_work, before = {}, {work.folder: cycles_in(work.folder) for work in todo}
-    total, ended = sum(work.cycles - before[work.folder] for work in todo), 0
+    total, ended, said = sum(work.cycles - before[work.folder] for work in todo), 0, ""
 
     with show.progress(f"sweep {name}", "cycles", progress) as bar:
 
         def on_event(event: Event) -> None:
-            nonlocal ended
+            nonlocal ended, total, said
+            if event.said and event.said != said:
+                show.note(event.said)
+            said = event.said
             if event.kind == "started":
                 at_work[event.work.folder] = event.work
             elif event.kind == "ended":
                 at_work.pop(event.work.folder, None)
-                ended += event.work.cycles - before[event.work.folder]
+                made = event.work.cycles if event.outcome.result in ("ran", "done") else cycles_in(event.work.folder)
+                ended += made - before[event.work.folder]
+                total -= event.work.cycles - made
                 if event.outcome.result == "failed":
                     show.note(f"failed: {event.outcome.folder}: {event.outcome.error}")
             bar(ended + sum(cycles_in(folder) - before[folder] for folder in at_work), total)
 
         bar(0, total)
         return runner.run(todo, options, on_event)
+
+
+def _print_plan(seen: Sequence[Seen], jobs: int) -> None:
+    _print_rows(seen)
+    _print_cost(seen, jobs)
+    for one in seen:
+        if one.refused:
+            show.result(f"cannot be run: {one.refused}")
 
 
 def _print_rows(seen: Sequence[Seen]) -> None:
@@ -162,16 +178,20 @@ def _bytes(count: int) -> str:
 
 
 def _print_summary(seen: Sequence[Seen], outcomes: Sequence[Outcome], again: dict[Path, str]) -> None:
-    """What became of the cells, and for each failed one its error and the command that tries it again."""
+    """What became of the cells; of refused ones what differs, of failed ones the error and the command that tries again."""
     failed = [outcome for outcome in outcomes if outcome.result == "failed"]
+    refused = [outcome for outcome in outcomes if outcome.result == "refused"]
     ran = sum(outcome.result == "ran" for outcome in outcomes)
+    for outcome in refused:
+        show.result(f"refused: {outcome.error}")
     for outcome in failed:
         show.result(f"failed: {outcome.folder}\n  {outcome.error}\n  again: {again[outcome.folder]}")
-    show.table(
-        "",
-        ("cells", "done already", "run", "failed"),
-        [[str(len(seen)), str(len(seen) - ran - len(failed)), str(ran), str(len(failed))]],
-        left=0,
-    )
+    done = len(seen) - ran - len(failed) - len(refused)
+    counts = {"cells": len(seen), "done already": done, "run": ran, "failed": len(failed)}
+    counts |= {"refused": len(refused)} if refused else {}
+    show.table("", tuple(counts), [[str(count) for count in counts.values()]], left=0)
     if failed:
         show.note("the same sweep tries failed cells again; tracebacks are in their error.txt")
+    if refused:
+        said = "1 cell is" if len(refused) == 1 else f"{len(refused)} cells are"
+        show.note(f"{said} of other settings than the grid's: no table of this grid can be made of this folder of runs")

@@ -9,6 +9,7 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Dataset
 
 MANIFEST = "dataset.yaml"
+SMALL = " --train 3000 --test 900 --size 32"  # as make makes those that are called so
 SETTINGS = "../data_recipes/quint/settings"  # seen from the package; listed, never imported
 
 
@@ -58,5 +59,5 @@ def maker(folder: Path, name: str) -> str:
     real["mimic"] = "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"
     if name not in real:
         name = name if name in plugins.names(SETTINGS, ".yaml") else "synergy"
-    command = real.get(name, f"mmal gen-quint --setting {name}")
+    command = real.get(name, f"mmal gen-quint --setting {name}{SMALL if name.endswith('-small') else ''}")
     return command if folder == Path("data", name) else f"{command} --out {shlex.quote(str(folder))}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mmal_cli.core import files, plugins
+from mmal_cli.core import files, plugins, tuned
 from mmal_cli.core.errors import WRONG_USE
 from mmal_cli.core.manifest import NAME, Strict, check
 from mmal_cli.core.settings import main_variant
@@ -46,6 +46,7 @@ class Grid(Strict):
     seeds: Several[Seed] = [0, 1, 2]
     overlays: list[str] = Field([], alias="with")
     assignments: list[str] = Field([], alias="set")
+    tuned: str | None = None  # a folder of tuned files: <dataset>-<regime>.yaml comes before the overlays, where there is one
     cells: dict[str, Override] = {}  # dataset -> what is otherwise there
 
     @model_validator(mode="after")
@@ -58,6 +59,10 @@ class Grid(Strict):
         """The grid as it is for one dataset."""
         own = self.cells.get(dataset, Override())
         return self.model_copy(update={key: value for key, value in own if value is not None})
+
+    def tuned_file(self, dataset: str, regime: str, moddrop: bool) -> Path | None:
+        """The tuned file that such a cell takes; None without one."""
+        return None if self.tuned is None else tuned.find(Path(self.tuned), dataset, regime, moddrop)
 
     def without(self, names: Collection[str]) -> "Grid":
         """The grid without some of its datasets."""

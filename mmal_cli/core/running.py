@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ class Running(Strict):
     """`running.yaml`: how far a run is. Its time of change is the sign of life; `token` tells whose it is."""
 
     token: str
+    process: str | None = None  # on which machine, by an opaque name, and its number there
     engine: str
     started: datetime
     before: int | None = None  # epochs that were done when it started; None while it reads data
@@ -79,11 +81,12 @@ class Claim:
 def claimed(folder: Path, token: str, engine: str, cycles: int, epochs: int) -> Iterator[Claim | None]:
     """Takes a run folder for this process by creating running.yaml, and gives it back at the end; None if it is taken.
 
-    A file without a sign of life for `STALE` seconds is taken over.
+    A file without a sign of life for `STALE` seconds is taken over, and at once where its process is known to be gone.
     """
     path = folder / RUNNING
     now = datetime.now(UTC).replace(microsecond=0)
-    said = Running(token=token, engine=engine, started=now, cycle=0, cycles=cycles, epoch=0, epochs=epochs)
+    process = f"{_machine()}:{os.getpid()}"
+    said = Running(token=token, process=process, engine=engine, started=now, cycle=0, cycles=cycles, epoch=0, epochs=epochs)
     if not _created(path, files.dump_yaml(said.model_dump(mode="json"))):
         yield None
         return
@@ -134,8 +137,12 @@ def release(folder: Path, token: str) -> None:
 
 def read(folder: Path) -> Running | None:
     """What running.yaml says; None without one, or while it is being created."""
+    return _read(folder / RUNNING)
+
+
+def _read(path: Path) -> Running | None:
     try:
-        return check(Running, files.read_yaml(folder / RUNNING), RUNNING)
+        return check(Running, files.read_yaml(path), RUNNING)
     except UserError:
         return None
 
@@ -147,9 +154,33 @@ def taken(folder: Path) -> bool:
 
 def _fresh(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime < STALE
+        recent = time.time() - path.stat().st_mtime < STALE
     except OSError:
         return False
+    return recent and not _is_dead(path)
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether what runs there was a process of this machine, and is gone: killed, since otherwise it gives its folder back."""
+    said = _read(path)
+    machine, _, number = ((said and said.process) or "").partition(":")
+    return bool(machine) and machine == _machine() and not Path("/proc", number).exists()
+
+
+@cache
+def _machine() -> str:
+    """Equal where the numbers of processes mean the same, until the next boot; empty where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        return files.identity([boot, os.readlink("/proc/self/ns/pid")])
+    except OSError:
+        return ""
+
+
+def refresh(folder: Path) -> None:
+    """Makes a file system in a network look anew at what a folder holds: it remembers for a minute that a file is not there."""
+    with suppress(OSError):
+        folder.chmod(folder.stat().st_mode)  # as submitit does
 
 
 def cycles_in(folder: Path) -> int:
@@ -180,7 +211,7 @@ def look(folder: Path) -> Found:
         return Found("done", cycles)
     if taken(folder):
         return Found("running", cycles, read(folder))
-    if (folder / ERROR).exists():
+    with suppress(FileNotFoundError):
         return Found("failed", cycles, error=last_line((folder / ERROR).read_text(encoding="utf-8")))
     return Found("part" if cycles else "todo", cycles)
 

@@ -131,9 +131,12 @@ def resolve(
         UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind.
     """
     own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
-    layers = [("default", Protocol().model_dump(mode="json"))]
+    layers, searches = [("default", Protocol().model_dump(mode="json"))], {}
     for name in (own, *overlays):
-        layers.append((f"{name}.yaml" if "/" not in name and "." not in name else name, _layer(name, dataset.name, regime)))
+        layer = _layer(name, dataset, regime)
+        if isinstance(layer, tuned.Tuned):
+            searches[name], layer = layer, layer.chosen
+        layers.append((f"{name}.yaml" if "/" not in name and "." not in name else name, layer))
     known = {name for _, layer in layers for name in layer.get("regimes", {})}
     layers += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
@@ -141,17 +144,11 @@ def resolve(
     for name in (regime, *(name for _, layer in layers for name in layer.get("regimes", {}))):
         if name not in known:
             raise unknown("regime", name, known)
-    merged: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for source, layer in layers:
-        chosen = dict(layer.get("regimes", {}).get(regime, {}))
-        training = chosen.pop("train", {})
-        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
-        flat |= {"budget": chosen, "query_options": layer.get("query_options", {}).get(plugins.label(qm), {})}
-        _merge(merged, flat, source, sources)
-        _merge(merged, {"train": training}, f"{source} ({regime})", sources)
+    merged, sources = _merged(layers, regime, plugins.label(qm))
     merged["budget"] = {"cycles": 10} | {key: count(key, value, dataset) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
+    for search in searches.items():
+        tuned.must_agree(*search, settings.train.moddrop.enabled)
     _check_names(settings, layers, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
@@ -204,14 +201,14 @@ def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, An
                 raise unknown(what, name, known)
 
 
-def _layer(name: str, dataset: str, regime: str) -> dict[str, Any]:
-    """An overlay or protocol as it stands in its file, checked key by key; of a tuned file what was chosen."""
+def _layer(name: str, dataset: Dataset, regime: str) -> dict[str, Any] | tuned.Tuned:
+    """An overlay or protocol as it stands in its file, checked key by key; or a tuned file."""
     path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
     raw = files.read_yaml(path, code=WRONG_USE) or {}
-    if isinstance(raw, dict) and raw.get("kind") == "tuned":
-        raw = tuned.overlay(path, dataset, regime)
-    manifest.check(Protocol, raw, str(path) if "/" in name else f"protocols/{path.name}")
-    return raw
+    is_tuned = isinstance(raw, dict) and raw.get("kind") == "tuned"
+    found = tuned.overlay(path, dataset, regime) if is_tuned else None
+    manifest.check(Protocol, found.chosen if found else raw, str(path) if "/" in name else f"protocols/{path.name}")
+    return found or raw
 
 
 def _assignment(text: str) -> dict[str, Any]:
@@ -227,6 +224,18 @@ def _assignment(text: str) -> dict[str, Any]:
         nested = {part: nested}
     manifest.check(Protocol, nested, f"--set {text}")
     return nested
+
+
+def _merged(layers: Sequence[tuple[str, Mapping[str, Any]]], regime: str, qm: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """All layers in one, as far as they are of the regime and the query method; and the source of every key."""
+    merged, sources = {}, {}
+    for source, layer in layers:
+        chosen = dict(layer.get("regimes", {}).get(regime, {}))
+        training = chosen.pop("train", {})
+        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
+        _merge(merged, flat | {"budget": chosen, "query_options": layer.get("query_options", {}).get(qm, {})}, source, sources)
+        _merge(merged, {"train": training}, f"{source} ({regime})", sources)
+    return merged, sources
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any], source: str, sources: dict[str, str], prefix: str = "") -> None:

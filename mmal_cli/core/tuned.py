@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from mmal_cli.core import files
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.manifest import Manifest, Strict
+from mmal_cli.core.manifest import Dataset, Manifest, Strict
 from mmal_cli.core.tables import Spread
 
 DECIMALS = 10  # as in ranks: float noise makes no point the best
@@ -87,20 +87,46 @@ class Tuned(Manifest):
         """Equal for equal searches."""
         return self.model_dump(mode="json", include={"dataset", "dataset_id", "regime", "seeds", "grid", "config"})
 
+    @property
+    def moddrop(self) -> bool | None:
+        """Whether it trained with modality dropout; None where that was searched."""
+        return files.flatten(self.config).get("settings.train.moddrop.enabled")
 
-def overlay(path: Path, dataset: str, regime: str) -> dict[str, Any]:
-    """What a tuned file's search chose, for a run of the dataset and regime that it searched.
+
+def overlay(path: Path, dataset: Dataset, regime: str) -> Tuned:
+    """A tuned file, for a run of the dataset and regime that it searched.
 
     Raises:
-        UserError: the file is damaged, or of another dataset or regime.
+        UserError: the file is damaged, or of another dataset or regime, or the dataset has been made anew with other content.
     """
-    found = Tuned.read(path)
-    if (found.dataset, found.regime) != (dataset, regime):
+    found, helps = Tuned.read(path), f"mmal tune --data data/{dataset.name} --regime {regime}"
+    if (found.dataset, found.regime) != (dataset.name, regime):
         raise UserError(
-            f"{path} was tuned for {found.dataset}, regime {found.regime}, expected {dataset}, regime {regime}; "
-            f"make that by: mmal tune --data data/{dataset} --regime {regime}"
+            f"{path} was tuned for {found.dataset}, regime {found.regime}, expected {dataset.name}, regime {regime}; "
+            f"make that by: {helps}"
         )
-    return found.chosen
+    if found.dataset_id != dataset.id:
+        raise UserError(
+            f"{path} was tuned for {dataset.name} with id {found.dataset_id}, which now is {dataset.id}; "
+            f"tune it again by: {helps} --out {path} --force"
+        )
+    return found
+
+
+def must_agree(place: str, found: Tuned, moddrop: bool) -> None:
+    """Raises UserError where a search was made with modality dropout and the run is without, or the other way round."""
+    if found.moddrop not in (None, moddrop):
+        words = {True: "with modality dropout", False: "without"}
+        raise UserError(
+            f"{place} was tuned {words[found.moddrop]}, the run trains {words[moddrop]}; make one for it by: mmal tune "
+            f"--data data/{found.dataset} --regime {found.regime} {'--moddrop' if moddrop else '--no-moddrop'} --out FILE.yaml"
+        )
+
+
+def find(folder: Path, dataset: str, regime: str, moddrop: bool) -> Path | None:
+    """The folder's tuned file for these, if it is there and was searched with the same modality dropout."""
+    path = folder / f"{dataset}-{regime}.yaml"
+    return path if path.exists() and Tuned.read(path).moddrop in (None, moddrop) else None
 
 
 def conclude(identity: Mapping[str, Any], trials: Sequence[Trial], made: Mapping[str, Any]) -> Tuned:

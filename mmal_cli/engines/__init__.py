@@ -11,6 +11,7 @@ An engine is a file with two functions:
         it started, releases their folders, and raises it again.
 """
 
+import os
 import shlex
 import traceback
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mmal_cli.cell import Cell
+from mmal_cli.cell import Cell, Refused
 from mmal_cli.core import files, running
 from mmal_cli.core.errors import UserError
 
@@ -50,6 +51,7 @@ class Work:
         out: the folder of all runs.
         command: the al-run that makes the same run.
         first: where its first cycle's model lies, or will; cells that share it have the same path.
+        threads: with which it trains on the CPU; beside a GPU None, as the engine sees fit.
     """
 
     cell: Cell
@@ -57,6 +59,7 @@ class Work:
     out: Path
     command: str
     first: Path
+    threads: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -77,20 +80,21 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell. busy: another sweep has it, so it is asked again later."""
+    """What became of a cell. busy: another sweep has it, so it is asked again later. refused: it is of other settings."""
 
     folder: Path
-    result: Literal["ran", "done", "failed", "busy"]
+    result: Literal["ran", "done", "failed", "busy", "refused"]
     error: str = ""  # one line
 
 
 @dataclass(frozen=True)
 class Event:
-    """A cell was started or ended (with its outcome), or some time has passed."""
+    """A cell was started or ended (with its outcome), or some time has passed; `said` is what the sweep waits for."""
 
     kind: Literal["started", "ended", "tick"]
     work: Work | None = None
     outcome: Outcome | None = None
+    said: str = ""
 
 
 OnEvent = Callable[[Event], None]
@@ -119,6 +123,23 @@ def ready_ones(waiting: list[Work], at_work: Collection[Work], most: int) -> lis
     return found
 
 
+def waits_for(waiting: Sequence[Work], at_work: Collection) -> str:
+    """What a sweep says that runs nothing and has cells left; nothing otherwise."""
+    if at_work or not waiting:
+        return ""
+    cells = "1 cell" if len(waiting) == 1 else f"{len(waiting)} cells"
+    return (
+        f"waiting for others, who run {waiting[0].folder} ({cells} left); see how far they are: mmal status {waiting[0].out}; "
+        f"one that gives no sign of life for {running.STALE:g} s is taken over"
+    )
+
+
+def threads() -> int:
+    """Of a cell on the CPU, on every engine: OMP_NUM_THREADS, or one. Numbers depend on it in their last bits."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return max(1, int(asked)) if asked.isdecimal() else 1
+
+
 def _trains_first(work: Work) -> bool:
     """Whether its first cycle is to be run, and the model for it is not there."""
     return not work.first.exists() and not running.cycles_in(work.folder)
@@ -140,6 +161,8 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
 
     from mmal_cli.loop import run_active_learning
 
+    if work.threads:
+        torch.set_num_threads(work.threads)
     cell, claim = replace(work.cell), None  # a fresh one: its identity is that of the files as this process reads them
     try:
         with running.claimed(work.folder, token, engine, work.cycles, cell.settings.train.epochs) as claim:
@@ -148,6 +171,8 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
             made = run_active_learning(cell, work.data, work.out, torch.device(device), work.command, claim.progress)
     except running.Lost:
         return Outcome(work.folder, "busy")
+    except Refused as error:
+        return Outcome(work.folder, "refused", str(error))
     except (Exception, SystemExit) as error:  # a query method may call exit
         return record_failure(work, claim and claim.said, _said(error), traceback.format_exc())
     (work.folder / running.ERROR).unlink(missing_ok=True)
@@ -160,10 +185,17 @@ def _said(error: BaseException) -> str:
 
 
 def died(work: Work, token: str, error: str) -> Outcome:
-    """Records that the process of a cell died without a word, and gives the folder back if it still has it."""
+    """Records that the process of a cell died without a word, and gives the folder back if it still has it.
+
+    Where its record is there it has run: what died, or is seen late, is but the word of it.
+    """
     said = running.read(work.folder)
     said = said if said and said.token == token else None
     running.release(work.folder, token)
+    running.refresh(work.folder)
+    if (work.folder / running.RECORD).exists():
+        (work.folder / running.ERROR).unlink(missing_ok=True)
+        return Outcome(work.folder, "ran")
     return record_failure(work, said, error)
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 from data_recipes.workers import cores, held_back
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
-from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, ready, record_failure, run_cell
+from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready, run_cell, waits_for
 
 NAME = "local"
 TICK = 1.0  # seconds between two looks, when nothing ends
@@ -51,6 +51,7 @@ def run(works: Sequence[Work], options: Options, on_event: OnEvent) -> list[Outc
                     waiting.remove(work)
                     worker.give(work)
                     on_event(Event("started", work))
+            said = waits_for(waiting, [worker.work for worker in team if worker.work])
             for pipe in wait([worker.pipe for worker in team if worker.work], TICK):
                 worker = next(worker for worker in team if worker.pipe is pipe)
                 work, outcome = worker.take()
@@ -59,7 +60,7 @@ def run(works: Sequence[Work], options: Options, on_event: OnEvent) -> list[Outc
                 else:
                     outcomes.append(outcome)
                     on_event(Event("ended", work, outcome))
-            on_event(Event("tick"))
+            on_event(Event("tick", said=said))
     finally:
         _end(team)
     return outcomes
@@ -79,6 +80,8 @@ class Worker:
 
     def give(self, work: Work) -> None:
         """Starts a cell."""
+        if self.process and not self.process.is_alive():  # killed while it had nothing to do
+            self.end()
         self.work, self.token = work, secrets.token_hex(4)
         if self.process is None:
             self._start()
@@ -100,11 +103,8 @@ class Worker:
             outcome = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            said = running.read(work.folder)
-            said = said if said and said.token == self.token else None
-            running.release(work.folder, self.token)
-            outcome = record_failure(work, said, f"the worker process died ({_cause(self.process.exitcode)})")
-        if outcome.result == "failed":
+            outcome = died(work, self.token, f"the worker process died ({_cause(self.process.exitcode)})")
+        if outcome.result == "failed" or not self.process.is_alive():
             self.end()
         return work, outcome
 

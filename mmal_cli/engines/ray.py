@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from data_recipes.workers import cores
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
-from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready_ones, run_cell
+from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready_ones, run_cell, waits_for
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -67,7 +67,7 @@ def _ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise UserError(f"--engine ray: {error}; install it by: pip install 'mmal[ray]'") from error
+        raise UserError(f"--engine ray: {error}; install it in mmal's folder by: make .venv/.engines") from error
     return ray
 
 
@@ -104,6 +104,7 @@ def run(works: Sequence[Work], options: Options, on_event: OnEvent) -> list[Outc
                 for work in ready_ones(waiting, [task.work for task in tasks], len(team) - len(tasks)):
                     tasks.append(start(work))
                     on_event(Event("started", work))
+                said = waits_for(waiting, tasks)
                 for task in _ended(tasks):
                     tasks.remove(task)
                     outcome = _outcome(task)
@@ -112,7 +113,7 @@ def run(works: Sequence[Work], options: Options, on_event: OnEvent) -> list[Outc
                     else:
                         outcomes.append(outcome)
                         on_event(Event("ended", task.work, outcome))
-                on_event(Event("tick"))
+                on_event(Event("tick", said=said))
         finally:
             _end(tasks)
     return outcomes

@@ -1,0 +1,152 @@
+"""How long do badge, bmmal, grace and kcg take at full size, beside reading what they read, and beside dense gradients?"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from data_recipes.workers import processes
+from mmal_cli.bench._turns import in_turns
+from mmal_cli.core.seeds import generator
+from mmal_cli.method import load_method
+from mmal_cli.pool import PoolView, Predictions
+
+POOL, CLASSES, WIDTH, PICKS, LABELLED = 60_000, 100, 256, 5_000, 5_000
+DENSE = 2_000  # samples whose C x D gradients are formed: 0.2 GB
+DENSE_PICKS, READS = 20, 100
+ROUNDS = 5
+NAMES = ("a", "b")
+SHARPNESS = 0.05  # half of the samples are predicted with about .9 and more
+METHODS = ("badge", "bmmal", "grace", "kcg")
+
+
+def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
+    """Asks each method for its picks, in turns with reading its factors in float32 once for each pick, in one thread.
+
+    Reading is timed for 100 picks and dense k-means++ for 20 picks of 2,000 samples; both grow in proportion. Memory is
+    what a process of its own holds at most beyond what it held before the query.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        dense = median(dense_seconds() for _ in range(ROUNDS))
+        rows = []
+        for name in METHODS:
+            rows.append(_row(name, dense))
+            on_progress(len(rows), len(METHODS))
+        return rows
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _row(name: str, dense: float) -> dict:
+    view = view_of(POOL, name)
+    query = load_method(name, {}).query
+    factors = [x.T.contiguous().T for x in read_by(view, name)]
+    ways = {
+        "ours": lambda: query(view, PICKS, generator(0, "query")),
+        "reading": lambda: [torch.mv(x, x[pick]) for pick in range(READS) for x in factors],
+    }
+    seconds = {way: median(found) for way, found in in_turns(ways, ROUNDS).items()}
+    reading = seconds["reading"] * PICKS / READS
+    with processes(2) as elsewhere:
+        (memory,) = elsewhere(peak, [(name, POOL)])
+    return {
+        "method": name,
+        "s": round(seconds["ours"], 1),
+        "reading s": round(reading, 1),
+        "times reading": round(seconds["ours"] / reading, 2),
+        "times dense": "" if name == "kcg" else round(dense / seconds["ours"]),
+        "memory / inputs": round(memory, 2),
+        "picks": PICKS,
+        "pool": POOL,
+    }
+
+
+def view_of(pool: int, name: str, labelled: int = LABELLED) -> PoolView:
+    """Predictions as of a half-trained network: embeddings about the centre of a class, some near to it and some far."""
+    rng, needs = generator(0, "bench"), load_method(name, {}).needs
+    centres = torch.randn(CLASSES, WIDTH, generator=rng)
+    labelled = labelled if "labelled" in needs else 0
+    return PoolView(
+        unlabelled=predictions(pool, centres, needs, rng),
+        labelled=predictions(labelled, centres, needs, rng),
+        targets=torch.zeros(labelled, dtype=torch.int64),
+        present=torch.ones(pool, len(NAMES), dtype=torch.bool),
+        modalities=NAMES,
+        cycle=4,
+        cycles=10,
+    )
+
+
+def predictions(count: int, centres: Tensor, needs: frozenset[str], rng: torch.Generator) -> Predictions:
+    """Only what is needed, so that memory can be compared with it."""
+    by_subset = {(): torch.zeros(count, WIDTH)}
+    target = torch.randint(CLASSES, (count,), generator=rng)
+    for name in NAMES:
+        noise = torch.randn(count, WIDTH, generator=rng) * (0.5 + 2 * torch.rand(count, 1, generator=rng))
+        by_subset[(name,)] = layer_norm(centres[target] + noise, (WIDTH,))
+    by_subset[NAMES] = layer_norm(sum(by_subset.values()), (WIDTH,))
+    if not {"subset_logits", "subset_embeddings"} & needs:
+        by_subset = {NAMES: by_subset[NAMES]}
+    logits = {subset: SHARPNESS * z @ centres.T for subset, z in by_subset.items()}
+    fields = {"logits": logits[NAMES], "embeddings": by_subset[NAMES], "subset_logits": logits, "subset_embeddings": by_subset}
+    return Predictions(torch.arange(count), **{need: fields[need] for need in needs if need in fields})
+
+
+def read_by(view: PoolView, name: str) -> list[Tensor]:
+    """What a method reads once for each pick: residuals and embeddings; kcg embeddings alone."""
+    pool = view.unlabelled
+    if name == "kcg":
+        return [pool.embeddings]
+    if name == "bmmal":
+        return [pool.subset_logits[NAMES], *(pool.subset_embeddings[(one,)] for one in NAMES)]
+    return [pool.logits, pool.embeddings]
+
+
+def dense_seconds() -> float:
+    """Seconds of k-means++ over explicit gradients (n, C D) in float32 for the full pool and picks, by proportion."""
+    pool = view_of(DENSE, "badge").unlabelled
+    residual = pool.logits.softmax(dim=1)
+    residual -= torch.eye(CLASSES)[residual.argmax(dim=1)]
+    started = time.perf_counter()
+    gradients = (residual[:, :, None] * pool.embeddings[:, None, :]).flatten(1)
+    formed = time.perf_counter()
+    nearest, pick = torch.full((DENSE,), torch.inf), int(gradients.square().sum(dim=1).argmax())
+    for _ in range(DENSE_PICKS):
+        nearest = torch.minimum(nearest, (gradients - gradients[pick]).square().sum(dim=1))
+        pick = int(torch.multinomial(nearest, 1))
+    picked = (time.perf_counter() - formed) * PICKS / DENSE_PICKS
+    return (formed - started + picked) * POOL / DENSE
+
+
+def peak(name: str, pool: int) -> float:
+    """What a query holds at most beyond its inputs, in multiples of them; Linux alone can say so. For a process of its own."""
+    query = load_method(name, {}).query
+    query(view_of(500, name), 10, generator(0, "query"))  # what libraries need once
+    view = view_of(pool, name)
+    before = reset_peak()
+    query(view, 50, generator(0, "query"))
+    return (held() - before) / sum(x.numel() * x.element_size() for x in tensors(view.unlabelled))
+
+
+def reset_peak() -> int:
+    """Makes what is held now the highest mark, and returns it."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return held()
+
+
+def held() -> int:
+    """Resident memory of this process at its highest, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def tensors(found: Predictions) -> list[Tensor]:
+    """All that predictions hold, but the index."""
+    several = [x for field in (found.subset_logits, found.subset_embeddings) for x in (field or {}).values()]
+    return [x for x in (found.logits, found.embeddings, found.passes, *several) if x is not None]
