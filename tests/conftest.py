@@ -10,6 +10,7 @@ import tiny
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: tiny networks only lose by threads
+os.environ.pop("COLUMNS", None)  # a shell that exports it must not fold what tests read
 torch.set_num_threads(1)
 
 

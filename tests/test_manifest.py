@@ -150,7 +150,7 @@ def _folder(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("folder", "command"),
     [
-        ("data/synergy-small", "mmal gen-quint --setting synergy-small"),
+        ("data/synergy-small", "mmal gen-quint --setting synergy-small --train 3000 --test 900 --size 32"),
         ("data/share", "mmal prepare-share SOURCE"),
         ("data/mine", "mmal gen-quint --setting synergy --out data/mine"),
         ("else where/unique", "mmal gen-quint --setting unique --out 'else where/unique'"),

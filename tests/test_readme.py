@@ -54,9 +54,9 @@ def test_every_command_and_option_exists(line):
 def test_every_target_exists():
     lines = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
     targets = {line.split("#")[0].split()[1] for line in lines if line.startswith("make ")}
-    assert targets == {"demo", "test"}
+    assert {"demo", "test"} < targets
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in targets)
+    assert all(re.search(rf"^([\w ]+ )?{target}( [\w ]+)?:", makefile, flags=re.M) for target in targets)
 
 
 def test_every_file_that_a_page_links_to_exists():
