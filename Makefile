@@ -74,7 +74,7 @@ table16: $(MIMIC)
 $(TABLES): $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES))
 	@$(MMAL) sweep $@ --engine $(ENGINE) --scale $(SCALE) --skip-missing --data-root $(DATA) --out $(RUNS) $(SWEEP); ended=$$?; \
 	  [ $$ended -eq 0 ] || [ $$ended -eq 4 ] || exit $$ended; \
-	  $(MMAL) aulc $(RUNS) --grid $@ --scale $(SCALE) --out $(RESULTS)/$@-aulc.yaml || exit $$(( ended ? ended : $$? )); \
+	  $(MMAL) aulc $(RUNS) --grid $@ --scale $(SCALE) --data-root $(DATA) --out $(RESULTS)/$@-aulc.yaml || exit $$(( ended ? ended : $$? )); \
 	  $(if $(filter table3,$@),$(MMAL) rank $(RESULTS)/$@-aulc.yaml --stats --allow-incomplete --out $(RESULTS)/$@-rank.yaml \
 	    || exit $$(( ended ? ended : $$? ));) exit $$ended
 

@@ -25,6 +25,11 @@ class Runs:
     finished: dict[Path, Run]
     unfinished: list[Path]
 
+    def need_one(self, place: Path) -> None:
+        """Raises UserError if none of the runs found at a place is finished."""
+        if not self.finished:
+            raise UserError(f"{place} holds no finished run (with {RECORD}), {len(self.unfinished)} unfinished", BAD_DATA)
+
 
 def find(folder: Path) -> Runs:
     """Reads all runs under a folder (or the run in it).

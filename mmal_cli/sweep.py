@@ -1,24 +1,22 @@
-"""The cells of a grid: which there are, what their folders say, and what it will cost to run the rest."""
+"""The cells of a grid: which there are, and what their folders say."""
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from statistics import mean
 
 from mmal_cli.cell import Cell, identity_of, must_be_of
-from mmal_cli.core import datasets, files, plugins, running, shards
+from mmal_cli.core import datasets, plugins, running, shards
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.grid import Grid
-from mmal_cli.core.manifest import Run
+from mmal_cli.core.manifest import Dataset, Run
 from mmal_cli.core.settings import Settings, main_variant, resolve
 from mmal_cli.core.tables import Place, regime_order
 from mmal_cli.engines import Work, threads
 from mmal_cli.runs import place_of
-
-HEAD = 2048  # bytes that HDF5 takes for an array's head, about
 
 
 def places(grid: Grid) -> list[Place]:
@@ -52,24 +50,27 @@ def expand(grid: Grid, root: Path, out: Path, device: str) -> list[Work]:
     Cost: about 10 ms for each (dataset, regime, method, moddrop), and importing torch.
     """
     folders = grid.folders(root)
-    read = datasets.read_all(folders)
-    resolved: dict[tuple, Settings] = {}
     works: dict[Path, Work] = {}
     count = threads() if device == "cpu" else None
-    for place in places(grid):
-        key = place.dataset, place.regime, place.qm, place.moddrop
-        dataset = read[place.dataset]
-        if key not in resolved:
-            plugins.find("queries", place.qm, "query method")
-            asked = overlays(place, grid), grid.assignments, place.moddrop
-            resolved[key], _ = resolve(dataset, place.regime, place.qm, *asked)
-        cell = Cell(dataset, place.qm, place.regime, place.seed, resolved[key])
+    for place, cell in cells(grid, datasets.read_all(folders)):
         folder = cell.folder(out)
         if folder in works:
             raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
         command, first = al_run(folders[place.dataset], place, grid), _first(cell, folder, device, count)
         works[folder] = Work(cell, folders[place.dataset], out, command, first, count)
     return list(works.values())
+
+
+def cells(grid: Grid, read: Mapping[str, Dataset]) -> Iterator[tuple[Place, Cell]]:
+    """Every cell with its settings, in the order of `places`; `read` has the grid's datasets by their names."""
+    resolved: dict[tuple, Settings] = {}
+    for place in places(grid):
+        key = place.dataset, place.regime, place.qm, place.moddrop
+        if key not in resolved:
+            plugins.find("queries", place.qm, "query method")
+            asked = overlays(place, grid), grid.assignments, place.moddrop
+            resolved[key], _ = resolve(read[place.dataset], place.regime, place.qm, *asked)
+        yield place, Cell(read[place.dataset], place.qm, place.regime, place.seed, resolved[key])
 
 
 def _first(cell: Cell, folder: Path, device: str, count: int | None) -> Path:
@@ -137,73 +138,6 @@ def see(work: Work) -> Seen:
     except UserError as error:
         return Seen(work, found, str(error))
     return Seen(work, found, seconds=seconds)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What is left to do: models to train, labels to ask, epochs, bytes of cycles and first models, seconds on one worker.
-
-    `seconds` is of the `timed` trainings, those for which a finished run tells how long they take.
-    """
-
-    trainings: int
-    labels: int
-    epochs: int
-    disk: int
-    seconds: float
-    timed: int
-
-
-def cost(seen: Sequence[Seen]) -> Cost:
-    """Adds up what the open cells of a grid will cost; a first model that cells share, or that is there, counts once or not."""
-    from mmal_cli import first
-
-    kept: set[Path] = set()
-    sizes: dict[str, int] = {}  # of a network
-    paces = _paces(seen)
-    trainings = labels = epochs = disk = timed = 0
-    seconds = 0.0
-    for one in filter(lambda one: one.open, seen):
-        work, done, budget = one.work, one.found.cycles, one.work.cell.settings.budget
-        models = budget.cycles - done
-        if not done and (work.first.exists() or work.first in kept):
-            models -= 1
-        elif not done:
-            kept.add(work.first)
-            network = files.canonical([work.cell.dataset.id, work.cell.settings.model.model_dump(mode="json")])
-            sizes[network] = sizes.get(network) or first.size(work.cell)
-            disk += sizes[network]
-        trainings += models
-        epochs += models * work.cell.settings.train.epochs
-        labels += budget.query * max(0, budget.cycles - 1 - done) + (0 if done else budget.start)
-        disk += sum(cycle_bytes(work.cell, number) for number in range(done, budget.cycles))
-        if pace := paces.get(_kind(work.cell, work.cell.qm)) or paces.get(_kind(work.cell)):
-            timed += models
-            seconds += models * mean(pace)
-    return Cost(trainings, labels, epochs, disk, seconds, timed)
-
-
-def _paces(seen: Iterable[Seen]) -> Mapping[str, list[float]]:
-    """Seconds per cycle of the runs that are done, by what determines them: with the query method, and without."""
-    found = defaultdict(list)
-    for one in seen:
-        if one.found.state == "done" and not one.refused:
-            for kind in (_kind(one.work.cell, one.work.cell.qm), _kind(one.work.cell)):
-                found[kind].append(one.seconds)
-    return found
-
-
-def _kind(cell: Cell, qm: str = "") -> str:
-    settings = cell.settings.model_dump(mode="json", exclude={"query_options"})
-    return files.canonical([cell.dataset.id, cell.regime, settings, qm])
-
-
-def cycle_bytes(cell: Cell, number: int) -> int:
-    """About how large a cycle's file is: fp16 logits of every subset on the test split, and three lists of positions."""
-    budget, subsets = cell.settings.budget, 2 ** len(cell.dataset.modalities) - 1
-    logits = 2 * cell.dataset.splits["test"].samples * cell.dataset.classes * subsets
-    asked = budget.query if number < budget.cycles - 1 else 0
-    return logits + 8 * (budget.start + number * budget.query + asked + budget.validation) + HEAD * (subsets + 3)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,20 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+import yaml
+from sweeps import FAST
+
+from mmal_cli import sweep
+from mmal_cli.core import grid
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: tiny networks only lose by threads
 os.environ.pop("COLUMNS", None)  # a shell that exports it must not fold what tests read
@@ -31,3 +38,54 @@ def mmal():
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
 
     return run
+
+
+@pytest.fixture
+def write_grid(tmp_path, tiny_data):
+    """Writes a grid file of cells on the tiny dataset; returns its path."""
+
+    def write(qms=("random", "kcg"), seeds=(0,), sets=(), **more) -> Path:
+        content = {
+            "datasets": {"tiny": str(tiny_data)},
+            "regimes": ["low"],
+            "qms": [str(qm) for qm in qms],
+            "moddrop": [False],
+            "seeds": list(seeds),
+            "with": ["quick"],
+            "set": [*FAST, *sets],
+        }
+        path = tmp_path / "grid.yaml"
+        path.write_text(yaml.safe_dump(content | more))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def works(tmp_path, write_grid):
+    """The cells of a grid, seen."""
+
+    def expanded(**more) -> list[sweep.Seen]:
+        content = grid.load(str(write_grid(**more)))
+        return [sweep.see(work) for work in sweep.expand(content, tmp_path / "data", tmp_path / "runs", "cpu")]
+
+    return expanded
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Starts a sweep as a process group of its own; what is left of it at the end is killed."""
+    started = []
+
+    def start(path: Path, *words: str) -> subprocess.Popen:
+        command = [sys.executable, "-W", "error", "-m", "mmal_cli", "sweep", str(path), "--out", str(tmp_path / "runs")]
+        command += ["--gpu", "none", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        started.append(subprocess.Popen(command, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

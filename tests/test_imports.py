@@ -20,7 +20,7 @@ LEVELS = [
     "data depthwise image_ops augment moddrop pool nearest gradients metrics device data_recipes",
     "encoders fusions queries",
     "method model predict train",
-    "cell start first loop runs tune sweep engines analysis report bench",
+    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench",
     "commands show show_stats formats",
     "app __main__",
 ]

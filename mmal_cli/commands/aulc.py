@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,12 +14,11 @@ from mmal_cli import show, show_stats
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
-    from mmal_cli.core.manifest import Run
     from mmal_cli.core.tables import AulcRow, AulcTable, Spread, TableDataset
+    from mmal_cli.grid_runs import Picked
     from mmal_cli.runs import Runs
 
 STAGE = 3.0
-KEY = ("dataset", "moddrop", "regime", "qm", "seed")
 DECIMALS = 10  # as in ranks: float noise makes no method the best
 Area = Literal["aulc", "aulc_from_zero", "aubc"]
 
@@ -34,6 +33,9 @@ def aulc(
         str | None, typer.Option(metavar="NAME|FILE", help="Only the cells of this grid; those not run stay empty.")
     ] = None,
     scale: Annotated[Literal["paper", "quick"], typer.Option(help="Of the grid, as in sweep.")] = "paper",
+    data_root: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the grid's datasets lie, which tell its settings.")
+    ] = Path("data"),
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/aulc.yaml"),
     format: show.Format = "rich",
     json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
@@ -48,57 +50,46 @@ def aulc(
 
     from mmal_cli.analysis import aulc as areas
     from mmal_cli.core import files, manifest, tables
-    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.core.errors import BAD_DATA
     from mmal_cli.runs import find
 
     started = time.monotonic()
     found = find(runs)
     _name_unfinished(found)
-    if not found.finished:
-        raise UserError(f"{runs} holds no finished run (with run.yaml), {len(found.unfinished)} unfinished", BAD_DATA)
-    wanted = _cells(grid, scale)
-    records = {str(folder): run for folder, run in found.finished.items() if not grid or _key(run.config) in wanted}
-    if not records:
-        raise UserError(f"{runs} holds no finished run of grid {grid}; run it: mmal sweep {grid} --scale {scale}", BAD_DATA)
-    words = ["mmal", "aulc", str(runs), "--metric", metric, *(["--grid", grid, "--scale", scale] if grid else [])]
+    found.need_one(runs)
+    picked = _of_grid(found, runs, grid, scale, data_root) if grid else None
+    records = picked.runs if picked else {str(folder): run for folder, run in found.finished.items()}
+    words = ["mmal", "aulc", str(runs), "--metric", metric]
+    words += ["--grid", grid, "--scale", scale, "--data-root", str(data_root)] if grid else []
     content = {
         "id": files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
         "metric": metric,
         "datasets": areas.datasets(records),
         "rows": areas.rows(records, metric),
-        "made": manifest.made(started, shlex.join(words), ()) | ({"not_run": _not_run(wanted, records)} if grid else {}),
+        "made": manifest.made(started, shlex.join(words), ()) | ({"not_run": picked.not_run} if picked else {}),
     }
     table = manifest.check(tables.AulcTable, content, str(runs), BAD_DATA)
     for warning in areas.unlike(records):
         show.note(f"warning: {warning}")
     tables.save(table, out)
     show.note(f"{out} written")
-    _print(table, area, len(found.unfinished), wanted, "json" if json else format)
+    _print(table, area, len(found.unfinished), picked.wanted if picked else [], "json" if json else format)
 
 
-def _cells(grid: str | None, scale: Literal["paper", "quick"]) -> list[tuple]:
-    """The keys of a grid's cells; none without a grid."""
-    from mmal_cli.core import grid as grids
-    from mmal_cli.core import plugins
-    from mmal_cli.sweep import places
+def _of_grid(found: Runs, runs: Path, name: str, scale: Literal["paper", "quick"], root: Path) -> Picked:
+    """The grid's runs; those that are none though they lie in their place are named on stderr."""
+    from mmal_cli.core import grid
+    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.grid_runs import pick
 
-    if grid is None:
-        return []
-    return [_key(place.model_dump() | {"qm": plugins.label(place.qm)}) for place in places(grids.load(grid, scale))]
-
-
-def _key(config: Mapping[str, Any]) -> tuple:
-    return tuple(config[name] for name in KEY)
-
-
-def _not_run(wanted: Sequence[tuple], records: Mapping[str, Run]) -> list[dict[str, Any]]:
-    """The grid's cells that have not run, row by row with their seeds."""
-    ran = {_key(run.config) for run in records.values()}
-    seeds: dict[tuple, list[int]] = defaultdict(list)
-    for key in wanted:
-        if key not in ran:
-            seeds[key[:-1]].append(key[-1])
-    return [dict(zip(KEY, row, strict=False)) | {"seeds": of} for row, of in seeds.items()]
+    picked = pick(found.finished, grid.load(name, scale), root)
+    for why in picked.others.values():
+        show.note(f"left out: {why}")
+    for folder in picked.unknown:
+        show.note(f"{folder} is not there: the settings of its runs are not compared with the grid's (--data-root)")
+    if not picked.runs:
+        raise UserError(f"{runs} holds no finished run of grid {name}; run it: mmal sweep {name} --scale {scale}", BAD_DATA)
+    return picked
 
 
 def _name_unfinished(found: Runs) -> None:

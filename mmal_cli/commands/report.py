@@ -30,13 +30,11 @@ def report(
     An older report's figures that are not drawn again are removed.
     diagnostics.csv has Shapley values, gap, synergy, queries and their overlap.
     """
-    from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.runs import find
 
     forms = _forms(format)
     found = find(runs)
-    if not found.finished:
-        raise UserError(f"{runs} holds no finished run (with run.yaml), {len(found.unfinished)} unfinished", BAD_DATA)
+    found.need_one(runs)
     _must_be_ours(out)
     _need_matplotlib()
     from mmal_cli.report.gather import gather

@@ -12,8 +12,9 @@ from mmal_cli import show
 
 if TYPE_CHECKING:
     from mmal_cli.core.grid import Grid
+    from mmal_cli.costs import Cost
     from mmal_cli.engines import Event, Outcome
-    from mmal_cli.sweep import Cost, Seen
+    from mmal_cli.sweep import Seen
 
 STAGE = 2.2
 FAILED = 4  # the exit code of a sweep that ended with failed cells
@@ -147,7 +148,7 @@ def _print_rows(seen: Sequence[Seen]) -> None:
 
 
 def _print_cost(seen: Sequence[Seen], jobs: int) -> None:
-    from mmal_cli.sweep import cost
+    from mmal_cli.costs import cost
 
     left = cost(seen)
     open_cells = sum(one.open for one in seen)
