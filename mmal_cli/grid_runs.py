@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmal_cli.cell import Refused, identity_of, must_be_of
+from mmal_cli.cell import HELPS, Refused, identity_of, must_be_of
 from mmal_cli.core import datasets, plugins
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
@@ -56,7 +56,7 @@ def pick(finished: Mapping[Path, Run], grid: Grid, root: Path) -> Picked:
             if cell := asked.get(_key(run.config)):
                 must_be_of(cell, Path(folder), identity_of(run))
         except Refused as error:
-            others[folder] = str(error)
+            others[folder] = str(error).removesuffix(f"; {HELPS}")
     runs = {folder: run for folder, run in found.items() if folder not in others}
     return Picked(runs, wanted, others, list(unknown.values()))
 
