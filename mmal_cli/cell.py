@@ -11,7 +11,6 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Run
 from mmal_cli.core.settings import Model, Settings
 
-HELPS = "choose another --out, or remove that run's folder"
 _sha256 = cache(files.sha256)  # once for all cells of a process
 
 
@@ -21,7 +20,7 @@ class Refused(UserError):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: everything that a run's numbers depend on, but the device."""
+    """One cell: everything that a run's numbers depend on, but the device and the number of threads."""
 
     dataset: Dataset
     qm: str
@@ -86,10 +85,8 @@ def identity_of(run: Run) -> dict[str, Any]:
 
 def must_be_of(cell: Cell, place: Path, found: Mapping[str, Any]) -> None:
     """Raises Refused where the identity found at a place is not the cell's; names what differs."""
-    try:
-        files.must_match(place, found, cell.identity, HELPS)
-    except UserError as error:
-        raise Refused(str(error)) from None
+    if said := files.difference(place, found, cell.identity):
+        raise Refused(f"{said}; choose another --out, or remove that run's folder")
 
 
 def pretrained(model: Model) -> dict[str, dict[str, str]]:

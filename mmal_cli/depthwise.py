@@ -4,6 +4,8 @@ There oneDNN has no fast path, and EfficientNet-B0 at 64 px spends a third of a 
 numbers are torch's up to rounding; on other devices and for larger pictures everything is torch's own.
 """
 
+from operator import lt
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ class Depthwise(nn.Conv2d):
     """As nn.Conv2d with one filter for each channel, zero padding and no bias."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and torch.is_grad_enabled() and min(x.shape[2:]) < max(self.kernel_size):
+        if x.device.type == "cpu" and torch.is_grad_enabled() and any(map(lt, x.shape[2:], self.kernel_size)):
             return _Tapped.apply(x, self.weight, self.stride, self.padding)
         return super().forward(x)
 

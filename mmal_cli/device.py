@@ -34,7 +34,7 @@ def forget_peak_memory(device: torch.device) -> None:
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif CLEAR.exists():
+    else:
         getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)  # gives back what keep_memory has kept
         with suppress(OSError):
             CLEAR.write_text("5", encoding="ascii")
@@ -44,9 +44,13 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory so far: of the device's allocator on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return round(resident_peak() / 2**20, 1)
+
+
+def resident_peak() -> int:
+    """Bytes of memory that this process held at most, since `forget_peak_memory` where Linux can tell."""
     found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8")) if STATUS.exists() else None
-    kilobytes = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(kilobytes / 2**10, 1)
+    return 2**10 * (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def device_name(device: torch.device) -> str:

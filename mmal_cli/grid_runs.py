@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmal_cli.cell import HELPS, Refused, identity_of, must_be_of
-from mmal_cli.core import datasets, plugins
+from mmal_cli.cell import identity_of
+from mmal_cli.core import datasets, files, plugins
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
 from mmal_cli.sweep import cells, places
@@ -52,11 +52,9 @@ def pick(finished: Mapping[Path, Run], grid: Grid, root: Path) -> Picked:
     asked = {_key(cell.content): cell for _, cell in cells(grid.without(grid.datasets.keys() - read.keys()), read)}
     others = {}
     for folder, run in found.items():
-        try:
-            if cell := asked.get(_key(run.config)):
-                must_be_of(cell, Path(folder), identity_of(run))
-        except Refused as error:
-            others[folder] = str(error).removesuffix(f"; {HELPS}")
+        cell = asked.get(_key(run.config))
+        if cell and (said := files.difference(Path(folder), identity_of(run), cell.identity)):
+            others[folder] = said
     runs = {folder: run for folder, run in found.items() if folder not in others}
     return Picked(runs, wanted, others, list(unknown.values()))
 

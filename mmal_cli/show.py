@@ -118,6 +118,7 @@ def table(
 
 def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], foot: str, left: int) -> None:
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -134,8 +135,10 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
             shown.add_row(*(styled(row[number]) for number in numbers))
         return shown
 
+    widths = [max(map(cell_len, column)) for column in _texts(columns, rows)]
+
     def width(numbers: Sequence[int]) -> int:
-        return Console(width=WIDE).measure(part(numbers)).maximum
+        return sum(widths[number] + 3 for number in numbers) + 1  # as box SIMPLE_HEAD has it
 
     if title:
         result(_folded(title))
@@ -143,6 +146,12 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         Console(width=width(numbers)).print(part(numbers))
     if foot:
         result(_folded(foot))
+
+
+def _texts(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Column by column, what is shown of its cells."""
+    for column in zip(columns, *rows, strict=True):
+        yield [formats.marks(cell)[0] for cell in column]
 
 
 def _columns() -> int:

@@ -1,11 +1,15 @@
 """The items of `mmal bench` that train and ask run at a size of seconds and compare like with like. No time is asserted."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
+from sweeps import FAST
+from typer.testing import CliRunner
 
-from mmal_cli.bench import bald, growth, overhead, queries, step
+from mmal_cli import app
+from mmal_cli.bench import bald, growth, overhead, queries, start, step
 from mmal_cli.core.seeds import generator
 from mmal_cli.depthwise import Depthwise
 from mmal_cli.gradients import kmeans_plus_plus, residual
@@ -19,22 +23,13 @@ def small(monkeypatch):
 
 
 def test_queries_are_set_beside_reading_and_dense_gradients(small, monkeypatch):
-    monkeypatch.setattr(queries, "peak", len)  # a process of its own has the full constants
-    monkeypatch.setattr(queries, "processes", lambda jobs: in_process())
+    """A process of its own would have the full constants, hence the stand-in for it."""
+    stand_in = nullcontext(lambda make, tasks: ((0.1, 150, 100) for _ in tasks))
+    monkeypatch.setattr(queries, "processes", lambda jobs: stand_in)
     rows = queries.run()
     assert [row["method"] for row in rows] == list(queries.METHODS)
-    assert all(row["times reading"] > 0 for row in rows)
+    assert all(row["times reading"] > 0 and row["memory / inputs"] == 1.5 for row in rows)
     assert [row["method"] for row in rows if row["times dense"] == ""] == ["kcg"]
-
-
-class in_process:
-    """What `processes` gives, without processes."""
-
-    def __enter__(self):
-        return lambda make, tasks: (1.5 for _ in tasks)
-
-    def __exit__(self, *error):
-        return None
 
 
 @pytest.mark.parametrize("name", queries.METHODS)
@@ -54,12 +49,11 @@ def test_what_badge_reads_are_its_factors(small):
     assert torch.equal(asked, picks)
 
 
-def test_a_peak_is_what_is_held_beyond_the_inputs(small):
-    before = queries.reset_peak()
-    block = torch.ones(2**24)
-    assert 2**26 <= queries.held() - before < 2**27
-    del block
-    assert queries.reset_peak() < before + 2**26
+def test_the_cost_of_a_query_is_beyond_its_inputs(small):
+    seconds, beyond, inputs = queries.cost("badge", 20_000, 5, 0)
+    assert seconds > 0
+    assert inputs == 20_000 * (5 + 8) * 4
+    assert 0 < beyond < 2**26
 
 
 def test_slopes_are_between_neighbours(monkeypatch, tmp_path):
@@ -105,7 +99,7 @@ def test_bald_is_set_beside_entropy_on_one_pool(monkeypatch):
 
 def test_the_parts_of_a_run_add_up_to_all_of_it(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(overhead, "REGIME", "low")
-    found = overhead.parts(tiny_data, tmp_path)
+    found = overhead.parts(tiny_data, tmp_path, *(word for text in FAST for word in ("--set", text)))
     assert list(found) == ["train", "test", "query", "rest", "start"]
     assert min(found["train"], found["start"]) > 0
     assert sum(found.values()) == pytest.approx(found["start"] + read_seconds(tmp_path), abs=0.01)
@@ -116,8 +110,11 @@ def read_seconds(out):
     return overhead.Run.read(path).made["seconds"]
 
 
-def test_bench_writes_what_it_shows(mmal, tmp_path):
-    said = mmal("bench", "start", "--json", "--out", tmp_path, "--progress", "none")
-    assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout) == json.loads((tmp_path / "bench.json").read_text())
-    assert json.loads(said.stdout)["start"]["versions"]["torch"] == torch.__version__
+def test_bench_writes_what_it_shows_and_leaves_the_figures_of_others(monkeypatch, tmp_path):
+    (tmp_path / "bench.json").write_text('{"other": 1, "start": 2}')
+    monkeypatch.setattr(start, "ROUNDS", 1)
+    said = CliRunner().invoke(app.build(), ["bench", "start", "--json", "--out", str(tmp_path), "--progress", "none"])
+    assert said.exit_code == 0
+    shown = json.loads(said.stdout)
+    assert json.loads((tmp_path / "bench.json").read_text()) == {"other": 1} | shown
+    assert shown["start"]["versions"]["torch"] == torch.__version__

@@ -1,14 +1,11 @@
 """How do time and memory of a query grow with the pool?"""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_recipes.workers import processes
 from mmal_cli.bench import queries
-from mmal_cli.core.seeds import generator
-from mmal_cli.method import load_method
 
 POOLS = (1_000, 10_000, 100_000, 1_000_000)
 METHODS = ("entropy", "kcg", "badge", "grace", "bmmal")  # bald's 50 passes of a million samples would be 20 GB
@@ -26,7 +23,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     for method in METHODS:
         for pool in POOLS:
             with processes(2) as elsewhere:
-                ((seconds, beyond),) = elsewhere(cost, [(method, pool)])
+                ((seconds, beyond, _),) = elsewhere(queries.cost, [(method, pool, PICKS, LABELLED)])
             before = rows[-1] if pool > POOLS[0] else None
             row = {"method": method, "pool": pool, "s": float(f"{seconds:.3g}"), "MiB": float(f"{beyond / 2**20:.3g}")}
             rows.append(row | {f"slope of {key}": slope(before, row, key) for key in ("s", "MiB")})
@@ -39,20 +36,6 @@ def slope(before: dict | None, row: dict, key: str) -> float | None:
     if before is None or not before[key] or not row[key]:
         return None
     return round(math.log(row[key] / before[key]) / math.log(row["pool"] / before["pool"]), 2)
-
-
-def cost(method: str, pool: int) -> tuple[float, int]:
-    """Seconds of a query and the bytes that it held at most beyond its inputs; for a process of its own."""
-    import torch
-
-    torch.set_num_threads(1)
-    query = load_method(method, {}).query
-    query(queries.view_of(500, method, LABELLED), 10, generator(0, "query"))  # what libraries need once
-    view = queries.view_of(pool, method, LABELLED)
-    before = queries.reset_peak()
-    started = time.perf_counter()
-    query(view, PICKS, generator(0, "query"))
-    return time.perf_counter() - started, queries.held() - before
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:

@@ -35,10 +35,10 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     return [{"part": part, "s": round(s, 2), "%": round(100 * s / total, 2)} for part, s in typical.items()]
 
 
-def parts(data: Path, out: Path) -> dict[str, float]:
-    """Seconds of one run by what they were spent on."""
+def parts(data: Path, out: Path, *more: str) -> dict[str, float]:
+    """Seconds of one run by what they were spent on; `more` words are al-run's."""
     started = time.monotonic()
-    _mmal("al-run", "--data", data, "--qm", QM, "--regime", REGIME, "--with", "quick", "--gpu", "none", "--out", out)
+    _mmal("al-run", "--data", data, "--qm", QM, "--regime", REGIME, "--with", "quick", "--gpu", "none", "--out", out, *more)
     whole = time.monotonic() - started
     (path,) = out.rglob("run.yaml")
     run = Run.read(path)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -12,12 +11,13 @@ from torch.nn.functional import layer_norm
 from data_recipes.workers import processes
 from mmal_cli.bench._turns import in_turns
 from mmal_cli.core.seeds import generator
+from mmal_cli.device import forget_peak_memory, resident_peak
 from mmal_cli.method import load_method
 from mmal_cli.pool import PoolView, Predictions
 
 POOL, CLASSES, WIDTH, PICKS, LABELLED = 60_000, 100, 256, 5_000, 5_000
 DENSE = 2_000  # samples whose C x D gradients are formed: 0.2 GB
-DENSE_PICKS, READS = 20, 100
+DENSE_PICKS, READS, MEMORY_PICKS = 20, 100, 50
 ROUNDS = 5
 NAMES = ("a", "b")
 SHARPNESS = 0.05  # half of the samples are predicted with about .9 and more
@@ -54,14 +54,14 @@ def _row(name: str, dense: float) -> dict:
     seconds = {way: median(found) for way, found in in_turns(ways, ROUNDS).items()}
     reading = seconds["reading"] * PICKS / READS
     with processes(2) as elsewhere:
-        (memory,) = elsewhere(peak, [(name, POOL)])
+        ((_, beyond, inputs),) = elsewhere(cost, [(name, POOL, MEMORY_PICKS, LABELLED)])
     return {
         "method": name,
         "s": round(seconds["ours"], 1),
         "reading s": round(reading, 1),
         "times reading": round(seconds["ours"] / reading, 2),
         "times dense": "" if name == "kcg" else round(dense / seconds["ours"]),
-        "memory / inputs": round(memory, 2),
+        "memory / inputs": round(beyond / inputs, 2),
         "picks": PICKS,
         "pool": POOL,
     }
@@ -124,26 +124,20 @@ def dense_seconds() -> float:
     return (formed - started + picked) * POOL / DENSE
 
 
-def peak(name: str, pool: int) -> float:
-    """What a query holds at most beyond its inputs, in multiples of them; Linux alone can say so. For a process of its own."""
+def cost(name: str, pool: int, picks: int, labelled: int) -> tuple[float, int, int]:
+    """Seconds of a query in one thread, the bytes that it held at most beyond its inputs, and those of its inputs.
+
+    For a process of its own; Linux alone can tell the bytes of a query from those before it.
+    """
+    torch.set_num_threads(1)
     query = load_method(name, {}).query
-    query(view_of(500, name), 10, generator(0, "query"))  # what libraries need once
-    view = view_of(pool, name)
-    before = reset_peak()
-    query(view, 50, generator(0, "query"))
-    return (held() - before) / sum(x.numel() * x.element_size() for x in tensors(view.unlabelled))
-
-
-def reset_peak() -> int:
-    """Makes what is held now the highest mark, and returns it."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    return held()
-
-
-def held() -> int:
-    """Resident memory of this process at its highest, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    query(view_of(500, name, labelled), 10, generator(0, "query"))  # what libraries need once
+    view = view_of(pool, name, labelled)
+    forget_peak_memory(torch.device("cpu"))
+    before, started = resident_peak(), time.perf_counter()
+    query(view, picks, generator(0, "query"))
+    seconds = time.perf_counter() - started
+    return seconds, resident_peak() - before, sum(x.nbytes for x in tensors(view.unlabelled))
 
 
 def tensors(found: Predictions) -> list[Tensor]:

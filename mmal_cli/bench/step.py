@@ -5,13 +5,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import chain, repeat
 from multiprocessing import get_context
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmal_cli.bench._turns import in_turns
+from mmal_cli.bench._turns import beside, in_turns
 from mmal_cli.bench.augment import by_pillow, to_pillow
 from mmal_cli.core.manifest import Modality
 from mmal_cli.core.seeds import Chance, generator
@@ -36,16 +35,9 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     """
     with _process() as one, _process() as other:
         ways = {"ours": lambda: one.submit(ours).result(), "reference": lambda: other.submit(reference).result()}
-        seconds = {way: median(found) / STEPS for way, found in in_turns(ways, ROUNDS, on_progress).items()}
-    return [
-        {
-            "way": way,
-            "s / step": round(s, 3),
-            "pairs / s": round(BATCH / s, 1),
-            "times reference": round(seconds["reference"] / s, 2),
-        }
-        for way, s in seconds.items()
-    ]
+        seconds = in_turns(ways, ROUNDS, on_progress)
+    what = {"encoder": ENCODER, "pixels": SIZE, "batch": BATCH}
+    return [what | beside(seconds["ours"], seconds["reference"], "pairs/s", lambda s: BATCH * STEPS / s)]
 
 
 def _process() -> ProcessPoolExecutor:

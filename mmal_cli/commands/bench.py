@@ -12,7 +12,9 @@ from mmal_cli import show
 STAGE = 4.0
 
 Item = Annotated[str | None, typer.Argument(help="What to measure; default: everything, one after the other.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for bench.json, and for the figures of items that draw one.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of bench.json, where an item replaces its last figures, and of drawings.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, no tables: --format json.")]
 
 
@@ -38,14 +40,13 @@ def bench(
         if out and hasattr(module, "draw"):
             out.mkdir(parents=True, exist_ok=True)
             module.draw(rows, out / f"{name}.png")
-    text = json_format.dumps(found, indent=1)
     if out:
-        out.mkdir(parents=True, exist_ok=True)
-        with files.atomic(out / "bench.json") as part:
-            part.write_text(text + "\n", encoding="utf-8")
-        show.note(f"written: {out / 'bench.json'}")
+        there = out / "bench.json"
+        before = json_format.loads(there.read_text(encoding="utf-8")) if there.exists() else {}
+        files.write_text(there, json_format.dumps(before | found, indent=1) + "\n")
+        show.note(f"written: {there}")
     if format == "json":
-        show.result(text)
+        show.result(json_format.dumps(found, indent=1))
 
 
 def hardware() -> str:

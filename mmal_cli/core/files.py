@@ -107,11 +107,16 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def must_match(place: Path, found: Mapping[str, Any], expected: Mapping[str, Any], helps: str) -> None:
-    """Refuses to go on in a folder that another configuration made, naming the keys that differ."""
+def difference(place: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """That a place belongs to another configuration, with the keys that differ; empty where none does."""
     a, b = flatten(found), flatten(expected)
     differ = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
-    if differ:
-        shown = ", ".join(f"{key} (there {a.get(key)!r}, asked {b.get(key)!r})" for key in differ[:5])
-        more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
-        raise UserError(f"{place} belongs to another configuration: {shown}{more}; {helps}")
+    shown = ", ".join(f"{key} (there {a.get(key)!r}, asked {b.get(key)!r})" for key in differ[:5])
+    more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+    return f"{place} belongs to another configuration: {shown}{more}" if differ else ""
+
+
+def must_match(place: Path, found: Mapping[str, Any], expected: Mapping[str, Any], helps: str) -> None:
+    """Refuses to go on in a folder that another configuration made, naming the keys that differ."""
+    if said := difference(place, found, expected):
+        raise UserError(f"{said}; {helps}")
