@@ -15,7 +15,7 @@ DEMO_SEEDS := 0 1
 DEMO_JOBS := 2
 DEMO_RUNS := $(foreach qm,$(DEMO_QMS),$(foreach seed,$(DEMO_SEEDS),demo-$(qm)-$(seed)))
 
-.PHONY: help demo test engines lint bench clean distclean figures $(DEMO_RUNS)
+.PHONY: help demo test engines lint bench clean distclean figures report $(DEMO_RUNS)
 .DEFAULT_GOAL := help
 
 help: ## Lists these targets.
@@ -52,13 +52,11 @@ TABLES := $(addprefix table,1 2 3 4 7 8 9 10 11 12 13 14 15 16)
 MISSING := $(DATA)/missing$(SMALL)/dataset.yaml
 UNIQUE := $(DATA)/unique$(SMALL)/dataset.yaml
 SYNERGY := $(DATA)/synergy$(SMALL)/dataset.yaml
-SHARE := $(if $(SHARE_SOURCE),$(DATA)/share/dataset.yaml)
-FOOD101 := $(if $(FOOD101_SOURCE),$(DATA)/food101/dataset.yaml)
-MIMIC := $(if $(MIMIC_IV),$(DATA)/mimic/dataset.yaml)
-
-# those whose datasets are there or can be made
-FIGURES := 7 8 $(if $(SHARE)$(wildcard $(DATA)/share/dataset.yaml),9 10) 11 12 13 14
-FIGURES += $(if $(FOOD101)$(wildcard $(DATA)/food101/dataset.yaml),15) $(if $(MIMIC)$(wildcard $(DATA)/mimic/dataset.yaml),16)
+# empty where the dataset is not there and cannot be made
+SHARE := $(if $(SHARE_SOURCE)$(wildcard $(DATA)/share/dataset.yaml),$(DATA)/share/dataset.yaml)
+FOOD101 := $(if $(FOOD101_SOURCE)$(wildcard $(DATA)/food101/dataset.yaml),$(DATA)/food101/dataset.yaml)
+MIMIC := $(if $(MIMIC_IV)$(wildcard $(DATA)/mimic/dataset.yaml),$(DATA)/mimic/dataset.yaml)
+FIGURES := 7 8 $(if $(SHARE),9 10) 11 12 13 14 $(if $(FOOD101),15) $(if $(MIMIC),16)
 
 .PHONY: $(TABLES)
 table1 table2 table3: $(MISSING) $(SHARE) $(UNIQUE) $(SYNERGY)
@@ -78,7 +76,12 @@ $(TABLES): $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES))
 	  $(if $(filter table3,$@),$(MMAL) rank $(RESULTS)/$@-aulc.yaml --stats --allow-incomplete --out $(RESULTS)/$@-rank.yaml \
 	    || exit $$(( ended ? ended : $$? ));) exit $$ended
 
-figures: $(addprefix table,$(FIGURES)) ## Makes tables 7 to 16, then the report page and the figures of all runs there are.
+# As with a table: what fails does not hide the rest, and make fails at the end.
+figures: ## Makes tables 7 to 16, then the report page and the figures of all runs there are.
+	@ended=0; $(MAKE) --no-print-directory -k $(addprefix table,$(FIGURES)) || ended=2; \
+	  $(MAKE) --no-print-directory report || ended=2; exit $$ended
+
+report: $(ENV) ## Makes the report page and the figures of all runs there are.
 	$(MMAL) report $(RUNS) --out $(RESULTS)/report
 
 $(DATA)/missing$(SMALL)/dataset.yaml $(DATA)/unique$(SMALL)/dataset.yaml $(DATA)/synergy$(SMALL)/dataset.yaml: $(DATA)/%/dataset.yaml: | $(ENV)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from statistics import mean
 
@@ -60,7 +61,7 @@ def _paces(seen: Iterable[Seen]) -> Mapping[str, list[float]]:
     """Seconds per cycle of the runs that are done, by what determines them: with the query method, and without."""
     found = defaultdict(list)
     for one in seen:
-        if one.found.state == "done" and not one.refused:
+        if not isnan(one.seconds):
             for kind in (_kind(one.work.cell, one.work.cell.qm), _kind(one.work.cell)):
                 found[kind].append(one.seconds)
     return found

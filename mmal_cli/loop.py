@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmal_cli import first
 from mmal_cli.cell import Cell, identity_of, must_be_of
 from mmal_cli.core import files, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Asked, Cycle, Run, made
+from mmal_cli.core.running import RECORD
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, shrunk, subset_name, subsets
 from mmal_cli.device import device_name, forget_peak_memory, peak_memory_mb
-from mmal_cli.first import first_model
 from mmal_cli.method import Method, load_method
 from mmal_cli.metrics import metrics
 from mmal_cli.model import build
@@ -58,7 +59,7 @@ def run_active_learning(
     device: torch.device,
     command: str,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Path, bool]:
+) -> bool:
     """Runs one cell, or goes on with it, or finds it done.
 
     Args:
@@ -70,17 +71,17 @@ def run_active_learning(
         on_progress: called with (epochs done, epochs in all).
 
     Returns:
-        The run's folder, and whether anything had to be run.
+        Whether anything had to be run.
 
     Raises:
         UserError: damaged data, a folder of another configuration, a budget that the dataset does not have, a loss or
             scores that are not finite, a selection that is not `size` distinct pool samples.
     """
     folder, started = cell.folder(out), time.monotonic()
-    if (folder / "run.yaml").exists():
-        found = Run.read(folder / "run.yaml")
+    if (folder / RECORD).exists():
+        found = Run.read(folder / RECORD)
         must_be_of(cell, folder, identity_of(found))
-        return folder, False
+        return False
     forget_peak_memory(device)
     method = load_method(cell.qm, cell.settings.query_options)
     build(cell.dataset.modalities, cell.dataset.classes, cell.settings, 0.0, seed=0)  # wrong options end here, not later
@@ -92,8 +93,8 @@ def run_active_learning(
     packages = ("torch", "torchvision", "numpy", *(("transformers",) if "weights" in cell.content else ()))
     info = made(started, command, packages) | {"device": device_name(device)}
     run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
-    run.write(folder / "run.yaml")
-    return folder, True
+    run.write(folder / RECORD)
+    return True
 
 
 def _run_cycles(bench: Bench, folder: Path, on_progress: Callable[[int, int], None]) -> list[Cycle]:
@@ -168,8 +169,8 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     chance, labelled, clock = Chance(cell.seed, number), bench.pool.labelled_index, [time.monotonic()]
     train = partial(fit, bench.train, labelled, bench.validation, settings, bench.dropout, chance, on_epoch)
     # the folder of a regime is two above that of a run: <regime>/<qm>/seed-<k>
-    shared = path.parents[2] / ".first-models"
-    fitted = first_model(cell, bench.train, bench.dropout, shared, train) if number == 0 else train()
+    shared = path.parents[2] / first.FOLDER
+    fitted = first.first_model(cell, bench.train, bench.dropout, shared, train) if number == 0 else train()
     clock.append(time.monotonic())
     masks = dropout_masks(settings, bench.dropout, chance)
     logits = _test(fitted, bench.test, masks)

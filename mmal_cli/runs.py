@@ -10,10 +10,10 @@ from pathlib import Path
 from mmal_cli.core import plugins, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run, check
+from mmal_cli.core.running import RECORD
 from mmal_cli.core.settings import main_variant
 from mmal_cli.core.tables import NO_MODDROP, Place
 
-RECORD = "run.yaml"
 ROOT = "runs"  # al-run's default --out
 AL_RUN = ["mmal", "al-run"]
 

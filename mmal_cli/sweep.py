@@ -8,7 +8,7 @@ from math import nan
 from pathlib import Path
 from statistics import mean
 
-from mmal_cli.cell import Cell, identity_of, must_be_of
+from mmal_cli.cell import Cell, Refused, identity_of, must_be_of
 from mmal_cli.core import datasets, plugins, running, shards
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.grid import Grid
@@ -110,19 +110,21 @@ class Seen:
     """A cell and what its folder says.
 
     Attributes:
-        refused: why it cannot be run there: the folder belongs to another configuration, or is damaged.
+        refused: why it cannot be run there: the folder belongs to another configuration.
+        damaged: why it cannot be told what ran there: the record cannot be read.
         seconds: of a cycle, where it is done: the mean of those whose model was trained there.
     """
 
     work: Work
     found: running.Found
     refused: str = ""
+    damaged: str = ""
     seconds: float = nan
 
     @property
     def open(self) -> bool:
         """Whether it is still to be run."""
-        return self.found.state != "done" and not self.refused
+        return self.found.state != "done" and not (self.refused or self.damaged)
 
 
 def see(work: Work) -> Seen:
@@ -135,8 +137,10 @@ def see(work: Work) -> Seen:
             seconds = mean(sum(cycle.seconds.values()) for cycle in run.cycles[1:] or run.cycles)
         elif found.cycles and (said := shards.read_attributes(folder / "cycle-00.h5")):
             must_be_of(work.cell, folder / "cycle-00.h5", said["identity"])
+    except Refused as error:
+        return Seen(work, found, refused=str(error))
     except UserError as error:
-        return Seen(work, found, str(error))
+        return Seen(work, found, damaged=str(error))
     return Seen(work, found, seconds=seconds)
 
 

@@ -1,6 +1,7 @@
 """Who runs a folder: claims of sweeps and of al-run, given back, killed, stale, taken over."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from sweeps import WATCHED, seed, summary, until
+from typer.testing import CliRunner
 
+from mmal_cli import app
 from mmal_cli.core import running
+from mmal_cli.engines import run_cell
 
 
 def test_a_claim_is_exclusive_until_it_is_stale(tmp_path, monkeypatch):
@@ -61,6 +65,20 @@ def test_an_al_run_is_seen_and_a_sweep_leaves_it_alone_and_says_so(tmp_path, wor
     assert (single.wait(), process.returncode, summary(stdout)) == (0, 0, [1, 1, 0, 0])
     assert (tmp_path / "calls.txt").read_text().count("asked") == 1
     assert not (folder / "error.txt").exists()
+
+
+def test_an_al_run_that_finds_the_record_only_once_it_has_the_folder_says_already_done(works, monkeypatch):
+    work, claimed = works(qms=["random"])[0].work, running.claimed
+
+    def claimed_late(*words):
+        monkeypatch.setattr(running, "claimed", claimed)
+        assert run_cell(work, "cpu", "local", "a").result == "ran"
+        return claimed(*words)
+
+    monkeypatch.setattr(running, "claimed", claimed_late)
+    words = [*shlex.split(work.again)[1:], "--gpu", "none"]
+    done = CliRunner().invoke(app.build(), words, catch_exceptions=False)
+    assert (done.exit_code, f"already done: {work.folder}" in done.stderr) == (0, True)
 
 
 def test_what_a_killed_process_has_claimed_is_free_at_once(tmp_path):

@@ -109,7 +109,8 @@ def test_the_loop_records_what_its_queries_asked_for(tmp_path):
     assignments = ["train.epochs=1", "train.min_epoch_samples=32", "regimes.low.cycles=3", *tiny.BUDGET]
     settings, _ = resolve(dataset, "low", "random", ["quick"], assignments)
     cell = Cell(dataset, "random", "low", 0, settings)
-    folder, _ = run_active_learning(cell, data, tmp_path / "runs", torch.device("cpu"), "mmal al-run")
+    run_active_learning(cell, data, tmp_path / "runs", torch.device("cpu"), "mmal al-run")
+    folder = cell.folder(tmp_path / "runs")
     run, train = Run.read(folder / "run.yaml"), shards.read_split(data, dataset, "train")
     assert run.cycles[-1].asked is None  # the last cycle asks nothing
 

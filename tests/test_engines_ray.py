@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import sweeps
 import test_engines_slurm as with_slurm
-import test_sweep as sweeps
 import torch
+from test_sweep import COUNTING
 
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
 from mmal_cli.engines import Options, ray
 
-write_grid, begin = sweeps.write_grid, sweeps.begin
 WHY_NOT = "" if find_spec("ray") else "ray is not installed: make .venv/.engines"
 calls, contents, table, SLOW = with_slurm.calls, with_slurm.contents, with_slurm.table, with_slurm.SLOW
 MARK = "MMAL_TEST_OF_RAY"
@@ -47,7 +47,7 @@ def descendants(monkeypatch, tmp_path):
 @needs_ray
 def test_a_killed_worker_s_cell_goes_on_and_the_tables_are_those_of_local(mmal, tmp_path, write_grid, begin, descendants):
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
-    (tmp_path / "counting.py").write_text(sweeps.COUNTING.format(here=str(tmp_path)))
+    (tmp_path / "counting.py").write_text(COUNTING.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
     own = [f"model.encoders.image={tmp_path / 'counting.py'}", "regimes.low.cycles=3"]
     path = write_grid([tmp_path / "slow.py", "random"], (0, 1), own)

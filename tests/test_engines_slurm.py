@@ -13,14 +13,14 @@ from types import ModuleType
 
 import pytest
 import slurm_node
-import test_sweep as sweeps
+import sweeps
 import yaml
+from test_sweep import COUNTING
 
 from mmal_cli.core import running, shards
 from mmal_cli.core.errors import UserError
 from mmal_cli.engines import Options, Outcome, slurm
 
-write_grid, begin = sweeps.write_grid, sweeps.begin
 WHY_NOT = slurm_node.missing() if find_spec("submitit") else "submitit is not installed: make .venv/.engines"
 # each call leaves its process in calls.txt; the second cycle's waits while a file `wait` is there
 SLOW = """
@@ -88,7 +88,7 @@ def table(mmal, folder: Path) -> dict:
 @needs_slurm
 def test_tasks_of_an_array_are_killed_and_requeued_and_the_tables_are_those_of_local(node, mmal, tmp_path, write_grid, begin):
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
-    (tmp_path / "counting.py").write_text(sweeps.COUNTING.format(here=str(tmp_path)))
+    (tmp_path / "counting.py").write_text(COUNTING.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
     own = [f"model.encoders.image={tmp_path / 'counting.py'}", "regimes.low.cycles=3"]
     path = write_grid([tmp_path / "slow.py", "random"], (0, 1), own)

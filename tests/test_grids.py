@@ -1,12 +1,14 @@
 """Grids and their cells by hand: which there are, what they cost, what is wrong with them."""
 
+import re
+
 import pytest
 import tiny
 from sweeps import BROKEN, FAST
 from typer.testing import CliRunner
 
 from mmal_cli import app, costs, first, sweep
-from mmal_cli.core import grid, plugins, running
+from mmal_cli.core import datasets, grid, plugins, running
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.tuned import Point, Tuned
@@ -134,7 +136,13 @@ def test_a_dataset_that_make_makes_small_is_made_small_by_what_is_said(tmp_path,
     assert "none of the datasets of table9 is there: data/share; make it by: mmal prepare-share SOURCE" in said
 
 
-def test_a_grid_takes_tuned_files_where_there_are_some(tmp_path, write_grid, tiny_data):
+def test_small_is_what_make_makes_small():
+    text = (plugins.PACKAGE.parent / "Makefile").read_text(encoding="utf-8")
+    train, test, size = (re.search(rf"^DEMO_{name} := (\d+)$", text, flags=re.M)[1] for name in ("TRAIN", "TEST", "SIZE"))
+    assert f" --train {train} --test {test} --size {size}" == datasets.SMALL
+
+
+def test_a_grid_takes_tuned_files_where_there_are_some(tmp_path, write_grid, tiny_data, monkeypatch):
     dataset = Dataset.read(tiny_data / "dataset.yaml")
     config = {"settings": {"train": {"moddrop": {"enabled": False}}}}
     fields = {"id": "0", "dataset": "tiny", "dataset_id": dataset.id, "regime": "low", "seeds": [0], "grid": {}, "made": {}}
@@ -150,8 +158,12 @@ def test_a_grid_takes_tuned_files_where_there_are_some(tmp_path, write_grid, tin
     assert sweep.untuned(read) == ["tiny low", "tiny mid without moddrop", "tiny mid"]
     cells = [work.cell for work in sweep.expand(read, tmp_path, tmp_path / "runs", "cpu")]
     assert [cell.settings.train.lr == 3.0 for cell in cells] == [True, False, False, False]
+    reads, read_tuned = [], Tuned.read
+    monkeypatch.setattr(Tuned, "read", lambda path: reads.append(path) or read_tuned(path))
+    found.write(path)
     assert f"--with {path} " in sweep.expand(read, tmp_path, tmp_path / "runs", "cpu")[0].command
     done = CliRunner().invoke(app.build(), ["sweep", str(own), "--dry-run", "--gpu", "none", "--out", str(tmp_path / "none")])
+    assert reads == [path], "once for all cells"
     assert f"{path.parent} has no tuned settings for tiny low, tiny mid without moddrop, tiny mid: " in done.stderr
     found.model_copy(update={"dataset_id": "f" * 12}).write(path)
     with pytest.raises(UserError, match=f"was tuned for tiny with id {'f' * 12}, which now is {dataset.id}; tune it again by"):

@@ -28,7 +28,7 @@ def run(data, out, qm="random", seed=0, *assignments, **options):
     dataset = Dataset.read(data / "dataset.yaml")
     settings, _ = resolve(dataset, "low", qm, ["quick"], [*FAST, *assignments], **options)
     cell = Cell(dataset, qm, "low", seed, settings)
-    return run_active_learning(cell, data, out, torch.device("cpu"), "mmal al-run")
+    return cell.folder(out), run_active_learning(cell, data, out, torch.device("cpu"), "mmal al-run")
 
 
 def cycles(folder):

@@ -162,6 +162,31 @@ def test_a_cell_whose_record_is_there_has_run_whatever_became_of_its_process(wor
         assert {path.name for path in work.folder.iterdir()} == {"run.yaml"}
 
 
+def test_a_damaged_record_is_called_damaged_and_left_as_it_is(works, tmp_path, write_grid):
+    random, kcg = (seen.work for seen in works())
+    random.folder.mkdir(parents=True)
+    record = random.folder / "run.yaml"
+    record.write_text("kind: ru")
+    one, other = works()
+    assert (one.refused, one.open, other.open) == ("", False, True)
+    words = ["sweep", str(write_grid(["random"])), "--out", str(tmp_path / "runs"), "--gpu", "none"]
+    said = f"{record} holds 'ru', expected kind 'run'"
+    plan = CliRunner().invoke(app.build(), [*words, "--dry-run"]).stdout
+    assert f"cannot be run: {said}" in plan
+    done = CliRunner().invoke(app.build(), words)
+    assert (done.exit_code, summary(done.stdout)) == (3, [1, 0, 0, 0, 1])
+    assert f"damaged: {said}" in done.stdout
+    assert "1 record is damaged: remove that run.yaml, and the same sweep makes it anew from its cycles" in done.stderr
+    assert "of other settings" not in done.stderr
+    assert record.read_text() == "kind: ru"
+    kcg.folder.mkdir(parents=True)
+    run = Run(id="0" * 12, config=kcg.cell.content | {"regime": "mid"}, inputs=kcg.cell.inputs, cycles=[], made={})
+    run.write(kcg.folder / "run.yaml")
+    write_grid()
+    done = CliRunner().invoke(app.build(), words)
+    assert (done.exit_code, summary(done.stdout)) == (2, [2, 0, 0, 0, 1, 1]), "other settings come before damage"
+
+
 def test_cells_have_the_same_threads_on_every_engine_and_models_know_them(works, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     one = works()[0].work

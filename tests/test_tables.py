@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -113,25 +114,32 @@ case $1 in sweep) exit {sweep};; aulc) exit {aulc};; rank) exit {rank};; esac
     ],
 )
 def test_make_fails_as_the_sweep_did(tmp_path, sweep, aulc, rank, code, asked):
-    for number, name in enumerate(("pyproject.toml", "constraints.txt", "installed")):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (number, number))
-    fake = tmp_path / "mmal"
-    fake.write_text(FAKE.format(sweep=sweep, aulc=aulc, rank=rank))
-    fake.chmod(0o755)
-    words = [
-        "make",
-        "-f",
-        str(ROOT / "Makefile"),
-        "table3",
-        f"MMAL={fake}",
-        "ENV=installed",
-        *("MISSING=", "UNIQUE=", "SYNERGY="),
-    ]
-    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said, calls = made(tmp_path, "table3", sweep=sweep, aulc=aulc, rank=rank)
     assert said.returncode == (2 if code else 0)  # make's own, whatever the command's
     assert (f"Error {code}\n" in said.stderr) == bool(code)
-    calls = (tmp_path / "asked").read_text().splitlines()
     assert [call.split()[0] for call in calls] == asked.split()
     if "rank" in asked:
         assert calls[-1] == "rank results/table3-aulc.yaml --stats --allow-incomplete --out results/table3-rank.yaml"
+
+
+@pytest.mark.parametrize(("sweep", "code"), [(0, 0), (4, 2)])
+def test_a_failed_cell_in_a_table_does_not_hide_the_figures_of_the_others(tmp_path, sweep, code):
+    said, calls = made(tmp_path, "figures", sweep=sweep)
+    assert said.returncode == code, said.stderr
+    tables = [call.split()[1] for call in calls if call.startswith("sweep ")]
+    assert tables == [f"table{number}" for number in (7, 8, 11, 12, 13, 14)]
+    assert [call for call in calls if call.startswith("report ")] == calls[-1:] == ["report runs --out results/report"]
+
+
+def made(folder: Path, target: str, **codes: int) -> tuple[subprocess.CompletedProcess, list[str]]:
+    """What make says in an empty folder, with a mmal that ends with these codes; and how mmal was called."""
+    shutil.copy(ROOT / "Makefile", folder)  # make calls itself for some targets
+    for number, name in enumerate(("pyproject.toml", "constraints.txt", "installed")):
+        (folder / name).touch()
+        os.utime(folder / name, (number, number))
+    fake = folder / "mmal"
+    fake.write_text(FAKE.format(**{"sweep": 0, "aulc": 0, "rank": 0} | codes))
+    fake.chmod(0o755)
+    there = [f"MMAL={fake}", "ENV=installed", "MISSING=", "UNIQUE=", "SYNERGY="]
+    said = subprocess.run(["make", target, *there], cwd=folder, capture_output=True, text=True, check=False)
+    return said, (folder / "asked").read_text().splitlines()

@@ -191,8 +191,8 @@ def test_the_protocols_values_train_al_runs_first_model(tmp_path, seed):
     dataset = Dataset.read(data / "dataset.yaml")
     settings, _ = resolve(dataset, "low", "badge", ["quick"], [*FAST, *own])
     cell = Cell(dataset, "badge", "low", seed, settings)
-    folder, _ = run_active_learning(cell, data, tmp_path / "runs", torch.device("cpu"), "mmal al-run")
-    expected = Run.read(folder / "run.yaml").cycles[0].validation["balanced_accuracy"]
+    run_active_learning(cell, data, tmp_path / "runs", torch.device("cpu"), "mmal al-run")
+    expected = Run.read(cell.folder(tmp_path / "runs") / "run.yaml").cycles[0].validation["balanced_accuracy"]
     (tmp_path / "grid.yaml").write_text(f"train.lr: [0.3, {settings.train.lr}]\n")
     search = planned(data, str(tmp_path / "grid.yaml"), [seed], *own)
     found, _ = searched(search, data, tmp_path / "tuned.yaml")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_recipes.mimic.items import ITEMS
-from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.errors import BAD_DATA, UserError, install
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,8 +31,7 @@ def polars():
     try:
         import polars
     except ImportError:
-        helps = "in mmal's folder: .venv/bin/python -m pip install -e '.[mimic]'"
-        raise UserError(f"MIMIC's tables are read by polars, which is not installed; {helps}") from None
+        raise UserError(f"MIMIC's tables are read by polars, which is not installed; {install('mimic')}") from None
     return polars
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_recipes.mimic import ecg
-from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.errors import BAD_DATA, UserError, install
 
 REPORT = "please report this with the first lines of a header, names and dates blotted out"
 
@@ -26,8 +26,7 @@ def compare(paths: Sequence[Path], refused: Sequence[Path] = ()) -> int:
         with warnings.catch_warnings(action="ignore"):  # pandas deprecates what wfdb 4.3.1 does when it is imported
             import wfdb
     except ImportError:
-        helps = "in mmal's folder: .venv/bin/python -m pip install -e '.[mimic]'"
-        raise UserError(f"ECGs are checked by wfdb, which is not installed; {helps}") from None
+        raise UserError(f"ECGs are checked by wfdb, which is not installed; {install('mimic')}") from None
     compared = 0
     for path in refused:
         theirs = _by_wfdb(wfdb, path)

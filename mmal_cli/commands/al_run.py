@@ -93,7 +93,7 @@ def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, 
 
     folder, helps = cell.folder(out), f"see how far it is: mmal status {out}, or wait for its end"
     if (folder / running.RECORD).exists():
-        return run_active_learning(cell, data, out, device, command)[1]
+        return run_active_learning(cell, data, out, device, command)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     with (
         _without_empty(made),
@@ -107,11 +107,11 @@ def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, 
             bar(done, total)
 
         try:
-            run_active_learning(cell, data, out, device, command, on_progress)
+            ran = run_active_learning(cell, data, out, device, command, on_progress)
         except running.Lost:
             raise UserError(f"{folder} was taken over by another {_who(running.read(folder))}; {helps}") from None
     (folder / running.ERROR).unlink(missing_ok=True)
-    return True
+    return ran
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mmal_cli import show
+from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError, lines
 
 if TYPE_CHECKING:
     from mmal_cli.core.grid import Grid
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mmal_cli.sweep import Seen
 
 STAGE = 2.2
-FAILED = 4  # the exit code of a sweep that ended with failed cells
+ENDS = {"refused": WRONG_USE, "damaged": BAD_DATA, "failed": 4}  # exit codes by what became of cells; the lowest counts
 
 Engine = Annotated[str, typer.Option(metavar="NAME", help="What runs the cells: local, slurm, ray.")]
 Jobs = Annotated[
@@ -25,7 +26,7 @@ Jobs = Annotated[
 ]
 Slurm = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="An option of sbatch, such as partition=gpu; may be repeated."),
+    typer.Option(metavar="KEY[=VALUE]", help="An option of sbatch, such as partition=gpu; may be repeated."),
 ]
 Ray = Annotated[str, typer.Option(metavar="local|ADDRESS", help="Ray on this machine, or a cluster; auto: the one around.")]
 GpusPerCell = Annotated[float, typer.Option(metavar="SHARE", help="Of a GPU that each cell gets from Ray: 0.25 runs four.")]
@@ -51,12 +52,11 @@ def sweep(
     What is done is not run again, whoever made it; what is begun goes on.
     A failed cell never stops the others and keeps its traceback in error.txt;
     the same sweep tries it again. Exit 4: it ended with failed cells;
-    2: some run folders are of other settings and were left as they are.
+    2: some run folders are of other settings, 3: damaged, and were left as they are.
     """
     from mmal_cli import engines
     from mmal_cli import sweep as cells
     from mmal_cli.core import plugins
-    from mmal_cli.core.errors import WRONG_USE
 
     wanted = _grid(grid, scale, data_root, skip_missing)
     runner = plugins.load("engines", engine, "engine", must_have="run")
@@ -69,21 +69,20 @@ def sweep(
     if dry_run:
         _print_plan(seen, len(devices))
         return
-    refused = [engines.Outcome(one.work.folder, "refused", one.refused) for one in seen if one.refused]
-    todo = [one.work for one in seen if one.open]
-    outcomes = refused + (_run(runner, todo, options, Path(grid).stem, progress) if todo else [])
+    outcomes = [engines.Outcome(one.work.folder, "refused", one.refused) for one in seen if one.refused]
+    outcomes += [engines.Outcome(one.work.folder, "damaged", one.damaged) for one in seen if one.damaged]
+    if todo := [one.work for one in seen if one.open]:
+        outcomes += _run(runner, todo, options, Path(grid).stem, progress)
     _print_summary(seen, outcomes, {work.folder: work.again for work in works})
     show.result(out)
-    results = {outcome.result for outcome in outcomes}
-    if results & {"refused", "failed"}:
-        raise typer.Exit(WRONG_USE if "refused" in results else FAILED)
+    if codes := [ENDS[outcome.result] for outcome in outcomes if outcome.result in ENDS]:
+        raise typer.Exit(min(codes))
 
 
 def _grid(name: str, scale: Literal["paper", "quick"], root: Path, skip_missing: bool) -> Grid:
     """The grid at a scale; if asked, without the datasets that are not there, each with a note."""
     from mmal_cli.core import grid
     from mmal_cli.core.datasets import MANIFEST, maker
-    from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.sweep import places
 
     found = grid.load(name, scale)
@@ -91,7 +90,7 @@ def _grid(name: str, scale: Literal["paper", "quick"], root: Path, skip_missing:
         return found
     missing = {name: folder for name, folder in found.folders(root).items() if not (folder / MANIFEST).exists()}
     if len(missing) == len(found.datasets):
-        made = "\n       ".join(f"{folder}; make it by: {maker(folder, dataset)}" for dataset, folder in missing.items())
+        made = lines(f"{folder}; make it by: {maker(folder, dataset)}" for dataset, folder in missing.items())
         raise UserError(f"none of the datasets of {name} is there: {made}", BAD_DATA)
     for dataset, folder in missing.items():
         cells = sum(place.dataset == dataset for place in places(found))
@@ -132,8 +131,8 @@ def _print_plan(seen: Sequence[Seen], jobs: int) -> None:
     _print_rows(seen)
     _print_cost(seen, jobs)
     for one in seen:
-        if one.refused:
-            show.result(f"cannot be run: {one.refused}")
+        if said := one.refused or one.damaged:
+            show.result(f"cannot be run: {said}")
 
 
 def _print_rows(seen: Sequence[Seen]) -> None:
@@ -179,20 +178,23 @@ def _bytes(count: int) -> str:
 
 
 def _print_summary(seen: Sequence[Seen], outcomes: Sequence[Outcome], again: dict[Path, str]) -> None:
-    """What became of the cells; of refused ones what differs, of failed ones the error and the command that tries again."""
-    failed = [outcome for outcome in outcomes if outcome.result == "failed"]
-    refused = [outcome for outcome in outcomes if outcome.result == "refused"]
-    ran = sum(outcome.result == "ran" for outcome in outcomes)
-    for outcome in refused:
-        show.result(f"refused: {outcome.error}")
+    """What became of the cells; of those left as they are why, of failed ones the error and the command that tries again."""
+    ran, failed, refused, damaged = (
+        [outcome for outcome in outcomes if outcome.result == result] for result in ("ran", "failed", "refused", "damaged")
+    )
+    for outcome in refused + damaged:
+        show.result(f"{outcome.result}: {outcome.error}")
     for outcome in failed:
         show.result(f"failed: {outcome.folder}\n  {outcome.error}\n  again: {again[outcome.folder]}")
-    done = len(seen) - ran - len(failed) - len(refused)
-    counts = {"cells": len(seen), "done already": done, "run": ran, "failed": len(failed)}
-    counts |= {"refused": len(refused)} if refused else {}
+    done = len(seen) - len(ran) - len(failed) - len(refused) - len(damaged)
+    counts = {"cells": len(seen), "done already": done, "run": len(ran), "failed": len(failed)}
+    counts |= {some[0].result: len(some) for some in (refused, damaged) if some}
     show.table("", tuple(counts), [[str(count) for count in counts.values()]], left=0)
     if failed:
         show.note("the same sweep tries failed cells again; tracebacks are in their error.txt")
     if refused:
         said = "1 cell is" if len(refused) == 1 else f"{len(refused)} cells are"
         show.note(f"{said} of other settings than the grid's: no table of this grid can be made of this folder of runs")
+    if damaged:
+        said = "1 record is" if len(damaged) == 1 else f"{len(damaged)} records are"
+        show.note(f"{said} damaged: remove that run.yaml, and the same sweep makes it anew from its cycles")

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmal_cli.core import plugins
-from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.errors import BAD_DATA, UserError, lines
 from mmal_cli.core.manifest import Dataset
 
 MANIFEST = "dataset.yaml"
-SMALL = " --train 3000 --test 900 --size 32"  # as make makes those that are called so
+SMALL = " --train 3000 --test 900 --size 32"  # as make (DEMO_TRAIN and so on) makes those that are called so
 SETTINGS = "../data_recipes/quint/settings"  # seen from the package; listed, never imported
 
 
@@ -49,7 +49,7 @@ def read_all(folders: Mapping[str, Path]) -> dict[str, Dataset]:
         except UserError as error:
             wrong.append(str(error))
     if wrong:
-        raise UserError("\n       ".join(wrong), BAD_DATA)
+        raise UserError(lines(wrong), BAD_DATA)
     return found
 
 

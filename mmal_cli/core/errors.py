@@ -15,6 +15,16 @@ class UserError(Exception):
         self.code = code
 
 
+def install(extra: str) -> str:
+    """Where and by what command an extra of mmal's is installed: the end of a message."""
+    return f"in mmal's folder: .venv/bin/python -m pip install -e '.[{extra}]'"
+
+
+def lines(messages: Iterable[str]) -> str:
+    """Several messages as one, each on a line of its own, below one another behind `error: `."""
+    return "\n       ".join(messages)
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in a list: it shows the list and the nearest name."""
     known = sorted(known)

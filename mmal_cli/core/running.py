@@ -153,16 +153,18 @@ def taken(folder: Path) -> bool:
 
 
 def _fresh(path: Path) -> bool:
+    return _is_recent(path) and not _is_dead(_read(path))
+
+
+def _is_recent(path: Path) -> bool:
     try:
-        recent = time.time() - path.stat().st_mtime < STALE
+        return time.time() - path.stat().st_mtime < STALE
     except OSError:
         return False
-    return recent and not _is_dead(path)
 
 
-def _is_dead(path: Path) -> bool:
+def _is_dead(said: Running | None) -> bool:
     """Whether what runs there was a process of this machine, and is gone: killed, since otherwise it gives its folder back."""
-    said = _read(path)
     machine, _, number = ((said and said.process) or "").partition(":")
     return bool(machine) and machine == _machine() and not Path("/proc", number).exists()
 
@@ -209,8 +211,8 @@ def look(folder: Path) -> Found:
     cycles = cycles_in(folder)
     if (folder / RECORD).exists():
         return Found("done", cycles)
-    if taken(folder):
-        return Found("running", cycles, read(folder))
+    if _is_recent(folder / RUNNING) and not _is_dead(said := read(folder)):
+        return Found("running", cycles, said)
     with suppress(FileNotFoundError):
         return Found("failed", cycles, error=last_line((folder / ERROR).read_text(encoding="utf-8")))
     return Found("part" if cycles else "todo", cycles)

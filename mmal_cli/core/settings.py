@@ -133,9 +133,9 @@ def resolve(
     own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
     layers, searches = [("default", Protocol().model_dump(mode="json"))], {}
     for name in (own, *overlays):
-        layer = _layer(name, dataset, regime)
-        if isinstance(layer, tuned.Tuned):
-            searches[name], layer = layer, layer.chosen
+        layer, search = _layer(name, dataset, regime)
+        if search:
+            searches[name] = search
         layers.append((f"{name}.yaml" if "/" not in name and "." not in name else name, layer))
     known = {name for _, layer in layers for name in layer.get("regimes", {})}
     layers += [(f"--set {text}", _assignment(text)) for text in assignments]
@@ -147,8 +147,8 @@ def resolve(
     merged, sources = _merged(layers, regime, plugins.label(qm))
     merged["budget"] = {"cycles": 10} | {key: count(key, value, dataset) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
-    for search in searches.items():
-        tuned.must_agree(*search, settings.train.moddrop.enabled)
+    for name, search in searches.items():
+        tuned.must_agree(name, search, settings.train.moddrop.enabled)
     _check_names(settings, layers, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
@@ -201,14 +201,14 @@ def _check_names(settings: Settings, layers: Sequence[tuple[str, Mapping[str, An
                 raise unknown(what, name, known)
 
 
-def _layer(name: str, dataset: Dataset, regime: str) -> dict[str, Any] | tuned.Tuned:
-    """An overlay or protocol as it stands in its file, checked key by key; or a tuned file."""
+def _layer(name: str, dataset: Dataset, regime: str) -> tuple[dict[str, Any], tuned.Tuned | None]:
+    """An overlay or protocol as it stands in its file, checked key by key; of a tuned file what it chose, and the search."""
     path = plugins.find(PROTOCOLS, name, "protocol", ".yaml")
     raw = files.read_yaml(path, code=WRONG_USE) or {}
-    is_tuned = isinstance(raw, dict) and raw.get("kind") == "tuned"
-    found = tuned.overlay(path, dataset, regime) if is_tuned else None
-    manifest.check(Protocol, found.chosen if found else raw, str(path) if "/" in name else f"protocols/{path.name}")
-    return found or raw
+    search = tuned.overlay(path, dataset, regime) if isinstance(raw, dict) and raw.get("kind") == "tuned" else None
+    layer = search.chosen if search else raw
+    manifest.check(Protocol, layer, str(path) if "/" in name else f"{PROTOCOLS}/{path.name}")
+    return layer, search
 
 
 def _assignment(text: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What `mmal tune` finds, as YAML: every point of a grid with its scores, and the settings that `--with` takes over."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import inf
 from pathlib import Path
 from statistics import mean, stdev
@@ -99,7 +100,7 @@ def overlay(path: Path, dataset: Dataset, regime: str) -> Tuned:
     Raises:
         UserError: the file is damaged, or of another dataset or regime, or the dataset has been made anew with other content.
     """
-    found, helps = Tuned.read(path), f"mmal tune --data data/{dataset.name} --regime {regime}"
+    found, helps = _read(path), f"mmal tune --data data/{dataset.name} --regime {regime}"
     if (found.dataset, found.regime) != (dataset.name, regime):
         raise UserError(
             f"{path} was tuned for {found.dataset}, regime {found.regime}, expected {dataset.name}, regime {regime}; "
@@ -126,7 +127,18 @@ def must_agree(place: str, found: Tuned, moddrop: bool) -> None:
 def find(folder: Path, dataset: str, regime: str, moddrop: bool) -> Path | None:
     """The folder's tuned file for these, if it is there and was searched with the same modality dropout."""
     path = folder / f"{dataset}-{regime}.yaml"
-    return path if path.exists() and Tuned.read(path).moddrop in (None, moddrop) else None
+    return path if path.exists() and _read(path).moddrop in (None, moddrop) else None
+
+
+def _read(path: Path) -> Tuned:
+    """Once for all cells that take the file, and again where it has been written since."""
+    stat = path.stat()
+    return _read_once(path, stat.st_ino, stat.st_mtime_ns)
+
+
+@cache
+def _read_once(path: Path, inode: int, written: int) -> Tuned:
+    return Tuned.read(path)
 
 
 def conclude(identity: Mapping[str, Any], trials: Sequence[Trial], made: Mapping[str, Any]) -> Tuned:

@@ -6,9 +6,9 @@ An engine is a file with two functions:
         What each of the cells that run at once trains on: "cpu", "cuda:0"; UserError if the options cannot be fulfilled.
     run(works: Sequence[Work], options: Options, on_event: Callable[[Event], None]) -> list[Outcome]
         Runs every cell once and returns what became of each. Which cell may start next says `ready`. A cell's work is
-        `run_cell`, called in a process that may die; where it does, the engine calls `record_failure`. It calls `on_event`
-        about once a second at least, so that progress can be read from the folders. On KeyboardInterrupt it ends all that
-        it started, releases their folders, and raises it again.
+        `run_cell`, called in a process that may die; where it does, the engine calls `died`. It calls `on_event` about once
+        a second at least, so that progress can be read from the folders; while it has nothing at work, its ticks carry what
+        `waits_for` says. On KeyboardInterrupt it ends all that it started, releases their folders, and raises it again.
 """
 
 import os
@@ -30,7 +30,7 @@ class Options:
 
     jobs: int | None = None
     gpu: str = "auto"
-    slurm: tuple[str, ...] = ()  # KEY=VALUE, options of sbatch
+    slurm: tuple[str, ...] = ()  # KEY[=VALUE], options of sbatch
     ray: str = "local"  # or the address of a cluster
     gpus_per_cell: float = 1.0  # of Ray
 
@@ -80,10 +80,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell. busy: another sweep has it, so it is asked again later. refused: it is of other settings."""
+    """What became of a cell.
+
+    busy: another sweep has it, so it is asked again later. refused: its folder is of other settings. damaged: its record
+    cannot be read, so that the sweep gives it to no engine.
+    """
 
     folder: Path
-    result: Literal["ran", "done", "failed", "busy", "refused"]
+    result: Literal["ran", "done", "failed", "busy", "refused", "damaged"]
     error: str = ""  # one line
 
 
@@ -168,7 +172,7 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
         with running.claimed(work.folder, token, engine, work.cycles, cell.settings.train.epochs) as claim:
             if claim is None:
                 return Outcome(work.folder, "busy")
-            made = run_active_learning(cell, work.data, work.out, torch.device(device), work.command, claim.progress)
+            ran = run_active_learning(cell, work.data, work.out, torch.device(device), work.command, claim.progress)
     except running.Lost:
         return Outcome(work.folder, "busy")
     except Refused as error:
@@ -176,7 +180,7 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
     except (Exception, SystemExit) as error:  # a query method may call exit
         return record_failure(work, claim and claim.said, _said(error), traceback.format_exc())
     (work.folder / running.ERROR).unlink(missing_ok=True)
-    return Outcome(work.folder, "ran" if made[1] else "done")
+    return Outcome(work.folder, "ran" if ran else "done")
 
 
 def _said(error: BaseException) -> str:

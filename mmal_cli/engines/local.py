@@ -13,7 +13,7 @@ from types import FrameType
 from data_recipes.workers import cores, held_back
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
-from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready, run_cell, waits_for
+from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready, run_cell, threads, waits_for
 
 NAME = "local"
 TICK = 1.0  # seconds between two looks, when nothing ends
@@ -124,8 +124,8 @@ class Worker:
 
 
 def _share_cores(team: Sequence[Worker]) -> None:
-    """Threads of processes that start from here on: one each on the CPU, an equal share beside GPUs; idle ones sleep."""
-    each = 1 if team[0].device == "cpu" else max(1, cores() // len(team))
+    """Threads of processes that start from here on: a cell's own on the CPU, an equal share beside GPUs; idle ones sleep."""
+    each = threads() if team[0].device == "cpu" else max(1, cores() // len(team))
     os.environ.setdefault("OMP_NUM_THREADS", str(each))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

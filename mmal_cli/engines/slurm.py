@@ -1,8 +1,8 @@
 """Slurm: cells are tasks of job arrays, submitted by submitit; a task that is requeued goes on at its first missing cycle.
 
 The sweep's own process submits and watches. Of what Slurm knows it reads the queue alone (`squeue`), so that clusters without
-accounting do. All its jobs have one name, by which Ctrl-C cancels them. submitit's files lie in `<out>/.slurm/`, and only
-this sweep reads them.
+accounting do. All its jobs have one name, by which Ctrl-C cancels them. submitit's files lie in `<out>/.slurm/`, for this
+sweep alone; beside them tasks write and read `<job>.stops`.
 """
 
 import os
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from mmal_cli.core import files, running
 from mmal_cli.core.errors import BAD_DATA, UserError
-from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready_ones, run_cell, waits_for
+from mmal_cli.engines import Event, OnEvent, Options, Outcome, Work, died, ready_ones, run_cell, threads, waits_for
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor, SlurmJob
@@ -48,7 +48,7 @@ def devices(options: Options) -> list[str]:
     """A GPU for each cell if --slurm asks for GPUs, otherwise the CPU.
 
     Raises:
-        UserError: no submitit, no sbatch, less than one job, --slurm without a value or with an option that mmal sets itself.
+        UserError: no submitit, no sbatch, less than one job, --slurm with an empty value or an option that mmal sets itself.
     """
     try:
         import submitit  # noqa: F401
@@ -107,8 +107,7 @@ def run(works: Sequence[Work], options: Options, on_event: OnEvent) -> list[Outc
                 tasks += begun
                 has_begun = has_begun or bool(begun)
                 states, asked_at = _queue(name), time.monotonic()
-                waits = waits_for(waiting, tasks)
-                said = f"{refused}; tried again every {ASK:g} s" if refused else waits
+                said = f"{refused}; tried again every {ASK:g} s" if refused else waits_for(waiting, tasks)
             for task in list(tasks):
                 if outcome := _outcome(task, states):
                     tasks.remove(task)
@@ -167,7 +166,7 @@ def _executor(folder: Path, options: Options, most: int, name: str, device: str)
     folder.mkdir(parents=True, exist_ok=True)
     executor = SlurmExecutor(folder)
     asked = {"requeue": True} | _asked(options)
-    setup = [SETUP, THREADS % (1 if device == "cpu" else "$SRUN_CPUS_PER_TASK")]
+    setup = [SETUP, THREADS % (threads() if device == "cpu" else "$SRUN_CPUS_PER_TASK")]
     ours = {"job_name": name, "array_parallelism": most, "setup": setup, "stderr_to_stdout": True}
     # time: the partition's own limit, not submitit's five minutes, unless asked
     executor.update_parameters(time=None, additional_parameters=asked, **ours)
@@ -246,5 +245,6 @@ def _task(work: Work, device: str, token: str) -> Outcome:
 def _stops(note: Path, has_finished: bool) -> int:
     """How many stops of this task, with this one, have finished no cycle since one has; the file remembers it."""
     before = int(note.read_text()) if note.exists() else 0
-    files.write_text(note, str(0 if has_finished else before + 1))
-    return 0 if has_finished else before + 1
+    stops = 0 if has_finished else before + 1
+    files.write_text(note, str(stops))
+    return stops
