@@ -7,13 +7,26 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from mmal_cli import __version__
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 
 PANELS = {1: "Make a dataset", 2: "Run", 3: "Analyse", 4: "Look and measure"}
+WIDTH = 100  # columns of help at most
 INTERRUPTED = 130
+
+
+class Grouped(TyperGroup):
+    """The commands of a stage below one another. In plain text: typer's drawn help takes half as long again to import."""
+
+    def format_commands(self, ctx, formatter) -> None:
+        """Overrides typer's single list, which cuts every line."""
+        for panel in PANELS.values():
+            commands = [command for command in self.commands.values() if command.rich_help_panel == panel]
+            with formatter.section(panel):
+                formatter.write_dl([(command.name, command.help.split("\n\n")[0]) for command in commands])
 
 
 def main() -> None:
@@ -25,6 +38,9 @@ def build() -> typer.Typer:
     """The app, with one subcommand for each file in `commands/`."""
     app = typer.Typer(
         name="mmal",
+        cls=Grouped,
+        rich_markup_mode=None,
+        context_settings={"max_content_width": WIDTH},
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

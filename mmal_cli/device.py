@@ -1,9 +1,11 @@
 """The device of a run: chosen, named, and how much memory it took."""
 
 import ctypes
+import os
 import re
 import resource
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,31 @@ def keep_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
     mallopt(MMAP_MAX, 0)
     mallopt(TRIM_THRESHOLD, -1)
+
+
+@contextmanager
+def deterministic(asked: bool = True) -> Iterator[None]:
+    """Inside, the same run on the same machine gives the same bits, on a GPU too; on a CPU it does so anyway.
+
+    Cost: some GPU kernels are slower (`mmal bench deterministic`); nothing on a CPU.
+
+    Raises:
+        UserError: an operation of the run has no such form on this device.
+    """
+    before, filling = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    if asked:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it begins
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a help against bugs, which costs a pass over memory
+    try:
+        yield
+    except RuntimeError as error:
+        if not asked or "deterministic" not in str(error):
+            raise
+        raise UserError(f"{str(error).partition('. ')[0]}; run it without --deterministic") from error
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filling
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -92,6 +92,7 @@ def run_active_learning(
         cycles = _run_cycles(Bench(cell, command, method, train, test, validation, pool), folder, on_progress)
     packages = ("torch", "torchvision", "numpy", *(("transformers",) if "weights" in cell.content else ()))
     info = made(started, command, packages) | {"device": device_name(device)}
+    info |= {"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {}
     run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
     run.write(folder / RECORD)
     return True

@@ -15,6 +15,9 @@ from mmal_cli import formats
 Progress = Annotated[
     Literal["auto", "plain", "none"], typer.Option("--progress", help="Live bar on a terminal, plain lines elsewhere.")
 ]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="The same bits every time on a GPU too; its cost: mmal bench deterministic.")
+]
 FormatName = Literal["rich", "md", "latex", "csv", "json"]
 Format = Annotated[FormatName, typer.Option("--format", help="How the result is printed; csv and json hold plain numbers.")]
 WIDE = 100_000  # columns of what is no terminal

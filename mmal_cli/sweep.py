@@ -35,13 +35,14 @@ def places(grid: Grid) -> list[Place]:
     return found
 
 
-def expand(grid: Grid, root: Path, out: Path, device: str) -> list[Work]:
+def expand(grid: Grid, root: Path, out: Path, device: str, deterministic: bool = False) -> list[Work]:
     """Every cell of the grid with all that running it takes.
 
     Args:
         root: where the datasets lie that the grid gives no folder.
         out: the folder of all runs.
         device: what will be trained on, `cpu` or `cuda`: models are shared within it.
+        deterministic: whether the same run is to give the same bits on a GPU too.
 
     Raises:
         UserError: datasets that are not there, all of them in one message; an unknown name; a setting that is wrong; two
@@ -57,7 +58,8 @@ def expand(grid: Grid, root: Path, out: Path, device: str) -> list[Work]:
         if folder in works:
             raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
         command, first = al_run(folders[place.dataset], place, grid), _first(cell, folder, device, count)
-        works[folder] = Work(cell, folders[place.dataset], out, command, first, count)
+        command += " --deterministic" * deterministic
+        works[folder] = Work(cell, folders[place.dataset], out, command, first, count, deterministic)
     return list(works.values())
 
 

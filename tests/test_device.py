@@ -2,8 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from sweeps import FAST
+from typer.testing import CliRunner
+
+from mmal_cli import app
+from mmal_cli.core.errors import UserError
+from mmal_cli.device import deterministic
 
 FAULTS = """
 import resource, sys, torch
@@ -48,3 +57,31 @@ def test_a_run_s_peak_is_not_that_of_an_earlier_one():
     high, after = map(float, said.stdout.split())
     assert high > 390
     assert after < 40
+
+
+def test_what_has_no_deterministic_form_is_one_message_and_afterwards_all_is_as_before():
+    expected = r"^put_ does not have a deterministic implementation.*; run it without --deterministic$"
+    with pytest.raises(UserError, match=expected), deterministic():
+        torch.zeros(3).put_(torch.tensor([1]), torch.ones(1))
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(RuntimeError, match="about something else"), deterministic():
+        raise RuntimeError("about something else")
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_on_a_cpu_a_deterministic_run_is_the_usual_one_and_says_so(tiny_data, tmp_path):
+    found = {}
+    for name, words in {"usual": [], "same": ["--deterministic"]}.items():
+        out = tmp_path / name
+        said = ["al-run", "--data", str(tiny_data), "--qm", "badge", "--regime", "low", "--gpu", "none", "--out", str(out)]
+        done = CliRunner().invoke(app.build(), [*said, *(word for text in FAST for word in ("--set", text)), *words])
+        assert done.exit_code == 0, done.output
+        found[name] = yaml.safe_load((Path(done.stdout.strip()) / "run.yaml").read_text(encoding="utf-8"))
+    usual, same = found["usual"], found["same"]
+    assert same["id"] == usual["id"]
+    assert [cycle["metrics"] for cycle in same["cycles"]] == [cycle["metrics"] for cycle in usual["cycles"]]
+    assert (same["made"]["deterministic"], same["made"]["command"]) == (True, usual["made"]["command"] + " --deterministic")
+    assert "deterministic" not in usual["made"]

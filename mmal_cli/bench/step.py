@@ -17,7 +17,7 @@ from mmal_cli.core.seeds import Chance, generator
 from mmal_cli.core.settings import Budget, Model, Scale, Settings, Train
 from mmal_cli.data import Split
 from mmal_cli.depthwise import Depthwise
-from mmal_cli.device import keep_memory
+from mmal_cli.device import choose_device, keep_memory
 from mmal_cli.moddrop import drop_modalities
 from mmal_cli.model import build
 from mmal_cli.train import Batches, make_optimiser, train_epoch
@@ -33,15 +33,21 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 
     A round is an epoch of a few steps, so that the reference's workers have nothing left to do when it is the other's turn.
     """
-    with _process() as one, _process() as other:
+    with process() as one, process() as other:
         ways = {"ours": lambda: one.submit(ours).result(), "reference": lambda: other.submit(reference).result()}
         seconds = in_turns(ways, ROUNDS, on_progress)
-    what = {"encoder": ENCODER, "pixels": SIZE, "batch": BATCH}
+    what = {"device": str(device()), "encoder": ENCODER, "pixels": SIZE, "batch": BATCH}
     return [what | beside(seconds["ours"], seconds["reference"], "pairs/s", lambda s: BATCH * STEPS / s)]
 
 
-def _process() -> ProcessPoolExecutor:
+def process() -> ProcessPoolExecutor:
+    """One that has nothing yet."""
     return ProcessPoolExecutor(1, get_context("spawn"))
+
+
+def device() -> torch.device:
+    """Both ways' own: a GPU if there is one."""
+    return choose_device("auto")
 
 
 def settings() -> Settings:
@@ -72,8 +78,8 @@ def split() -> Split:
 @cache
 def _ours() -> Iterator[float]:
     keep_memory()
-    data, train = split(), settings().train
-    model = build(data.modalities, CLASSES, settings(), 0.0, seed=0).train()
+    data, train = split().to(device()), settings().train
+    model = build(data.modalities, CLASSES, settings(), 0.0, seed=0).train().to(device())
     optimiser, batches = make_optimiser(model, train), Batches(data, torch.arange(len(data.labels)), train, Chance(0, 0))
     while True:
         yield float(train_epoch(model, optimiser, batches, 1))
@@ -116,7 +122,9 @@ def plain_epoch(
 ) -> float:
     """One step for each rate, drawing from the loader anew when it ends; the sum of the losses."""
     total, batches = 0.0, chain.from_iterable(repeat(loader))
+    place = next(model.parameters()).device
     for rate, (inputs, present, labels) in zip(rates, batches, strict=False):
+        inputs, present, labels = {name: x.to(place) for name, x in inputs.items()}, present.to(place), labels.to(place)
         for group in optimiser.param_groups:
             group["lr"] = rate
         kept = drop_modalities(present, train.moddrop, torch.default_generator) if train.moddrop.enabled else present
@@ -132,7 +140,7 @@ def plain_epoch(
 @cache
 def _reference() -> Iterator[float]:
     data, train = split(), settings().train
-    model = plain_model(data, settings(), seed=0).train()
+    model = plain_model(data, settings(), seed=0).train().to(device())
     optimiser = torch.optim.SGD(model.parameters(), train.lr, train.momentum, weight_decay=train.weight_decay, nesterov=True)
     pictures = Pictures(data, torch.arange(len(data.labels)), train.augmentation)
     loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=WORKERS > 0)

@@ -52,6 +52,7 @@ def al_run(
     assignments: Assignments = None,
     out: Out = Path("runs"),
     print_config: PrintConfig = False,
+    deterministic: show.Deterministic = False,
     progress: show.Progress = "auto",
 ) -> None:
     """Run active learning once: one dataset, one query method, one regime, one seed."""
@@ -69,14 +70,17 @@ def al_run(
     # Threads that spin while they wait make two busy cores ten times slower than one (docs/decisions.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    from mmal_cli.device import choose_device
+    from mmal_cli import device as devices
 
     if dataset.restricted:
         show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
-    device = choose_device(gpu)
+    device = devices.choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
-    command = _command(folder, cell, overlays or (), assignments or (), moddrop)
-    with show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar:
+    command = _command(folder, cell, overlays or (), assignments or (), moddrop) + " --deterministic" * deterministic
+    with (
+        devices.deterministic(deterministic),
+        show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar,
+    ):
         ran = _run(cell, folder, out, device, command, bar)
     if not ran:
         show.note(f"already done: {cell.folder(out)}")

@@ -45,6 +45,7 @@ def sweep(
     slurm: Slurm = None,
     ray: Ray = "local",
     gpus_per_cell: GpusPerCell = 1.0,
+    deterministic: show.Deterministic = False,
     progress: show.Progress = "auto",
 ) -> None:
     """Run all cells of a grid: datasets x regimes x query methods x modality dropout x seeds.
@@ -62,7 +63,7 @@ def sweep(
     runner = plugins.load("engines", engine, "engine", must_have="run")
     options = engines.Options(jobs, gpu, tuple(slurm or ()), ray, gpus_per_cell)
     devices = runner.devices(options)
-    works = cells.expand(wanted, data_root, out, devices[0].partition(":")[0])
+    works = cells.expand(wanted, data_root, out, devices[0].partition(":")[0], deterministic)
     if missing := cells.untuned(wanted):
         show.note(f"{wanted.tuned} has no tuned settings for {', '.join(missing)}: their own protocol's hold (see mmal tune)")
     seen = [cells.see(work) for work in works]

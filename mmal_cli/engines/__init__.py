@@ -52,6 +52,7 @@ class Work:
         command: the al-run that makes the same run.
         first: where its first cycle's model lies, or will; cells that share it have the same path.
         threads: with which it trains on the CPU; beside a GPU None, as the engine sees fit.
+        deterministic: whether the same run is to give the same bits on a GPU too.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class Work:
     command: str
     first: Path
     threads: int | None = None
+    deterministic: bool = False
 
     @property
     def folder(self) -> Path:
@@ -163,13 +165,17 @@ def run_cell(work: Work, device: str, engine: str, token: str) -> Outcome:
     """
     import torch
 
+    from mmal_cli.device import deterministic
     from mmal_cli.loop import run_active_learning
 
     if work.threads:
         torch.set_num_threads(work.threads)
     cell, claim = replace(work.cell), None  # a fresh one: its identity is that of the files as this process reads them
     try:
-        with running.claimed(work.folder, token, engine, work.cycles, cell.settings.train.epochs) as claim:
+        with (
+            running.claimed(work.folder, token, engine, work.cycles, cell.settings.train.epochs) as claim,
+            deterministic(work.deterministic),
+        ):
             if claim is None:
                 return Outcome(work.folder, "busy")
             ran = run_active_learning(cell, work.data, work.out, torch.device(device), work.command, claim.progress)
