@@ -14,7 +14,7 @@ from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError, unknown
 from mmal_cli.gradients import kmeans_plus_plus, residual
 from mmal_cli.pool import Predictions
-from mmal_cli.queries import bald, bmmal, entropy, grace, kcg
+from mmal_cli.queries import bald, bmmal, entropy, grace, kcg, varratio
 
 # --- random, entropy, BALD, KCG
 
@@ -38,6 +38,12 @@ def test_entropy_asks_for_the_least_certain_first():
     p = torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8], [0.5, 0.5]])
     view = replace(make_view(samples=4), unlabelled=Predictions(torch.tensor([3, 5, 7, 8]), logits=p.log()))
     assert entropy.query(view, 4, chance()).tolist() == [5, 8, 7, 3]
+
+
+def test_varratio_asks_for_the_smallest_largest_probability_first():
+    p = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.9, 0.1, 0.0], [0.5, 0.25, 0.25]])
+    view = replace(make_view(samples=4), unlabelled=Predictions(torch.tensor([3, 5, 7, 8]), logits=(p + 1e-9).log()))
+    assert varratio.query(view, 4, chance()).tolist() == [5, 3, 8, 7]
 
 
 def test_bald_of_the_worked_examples():

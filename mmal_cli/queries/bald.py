@@ -23,11 +23,12 @@ def mutual_information(passes: Tensor) -> Tensor:
     return (total + p.mul_(log_p).sum(dim=2).mean(dim=0)).clamp_(min=0)
 
 
+def scores(passes: Tensor) -> Tensor:
+    """The same, a part of the samples at a time: logits (K, n, C) -> (n,) float64."""
+    samples = max(1, NUMBERS_AT_ONCE // (passes.shape[0] * passes.shape[2]))
+    return torch.cat([mutual_information(some) for some in passes.split(samples, dim=1)])
+
+
 def query(view: PoolView, size: int, rng: torch.Generator) -> Tensor:
     """(size,) int64 train positions of the highest scores, the highest first; without chance."""
-    passes = view.unlabelled.passes
-    scores = torch.empty(passes.shape[1], dtype=torch.float64, device=passes.device)
-    samples = max(1, NUMBERS_AT_ONCE // (passes.shape[0] * passes.shape[2]))
-    for start in range(0, len(scores), samples):
-        scores[start : start + samples] = mutual_information(passes[:, start : start + samples])
-    return view.unlabelled.index[top(scores, size).cpu()]
+    return view.unlabelled.index[top(scores(view.unlabelled.passes), size).cpu()]
