@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from data_recipes.arrays import Images
 from data_recipes.order import shuffled
 from mmal_cli.core.build import Plan
 from mmal_cli.core.errors import BAD_DATA, UserError
@@ -25,14 +26,6 @@ CLASSES = 10
 SIZE = 32  # of both modalities; digits of 28 get a black frame
 CHUNK = 500
 ONCE = "train"  # the split in which no image comes twice
-
-
-@dataclass(frozen=True)
-class Images:
-    """A source's split as its reader gives it: pixels (n, H, W) or (n, H, W, 3) uint8, label (n,) 0 to 9."""
-
-    pixels: np.ndarray
-    label: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Split:
     """N samples, bytes as on disk: inputs (N, ...), present (N, M) bool, labels (N,) int64; all on one device.
 
     `groups` (N,) int64 says which samples belong together, as a patient's do; None where every sample stands alone.
+    `reserved` (N,) bool says which samples serve validation alone; None where it takes any.
     """
 
     modalities: tuple[Modality, ...]
@@ -40,6 +41,7 @@ class Split:
     present: Tensor
     labels: Tensor
     groups: Tensor | None = None
+    reserved: Tensor | None = None
 
     @property
     def names(self) -> Subset:
@@ -54,8 +56,8 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """The same split on a device."""
         moved = {name: x.to(device) for name, x in self.inputs.items()}
-        groups = None if self.groups is None else self.groups.to(device)
-        return Split(self.modalities, self.classes, moved, self.present.to(device), self.labels.to(device), groups)
+        rest = {name: None if (x := getattr(self, name)) is None else x.to(device) for name in ("groups", "reserved")}
+        return replace(self, inputs=moved, present=self.present.to(device), labels=self.labels.to(device), **rest)
 
 
 def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
@@ -63,8 +65,8 @@ def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
     samples = shards.read_split(folder, dataset, split)
     inputs = {name: torch.from_numpy(array) for name, array in samples.inputs.items()}
     present, labels = torch.from_numpy(samples.present), torch.from_numpy(samples.label)
-    groups = None if samples.group is None else torch.from_numpy(samples.group)
-    return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels, groups)
+    groups, reserved = (None if x is None else torch.from_numpy(x) for x in (samples.group, samples.reserved))
+    return Split(tuple(dataset.modalities), dataset.classes, inputs, present, labels, groups, reserved)
 
 
 def shrunk(split: Split, most: Mapping[str, int]) -> Split:

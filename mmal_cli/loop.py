@@ -173,7 +173,7 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     shared = path.parents[2] / first.FOLDER
     fitted = first.first_model(cell, bench.train, bench.dropout, shared, train) if number == 0 else train()
     clock.append(time.monotonic())
-    masks = dropout_masks(settings, bench.dropout, chance)
+    masks = dropout_masks(fitted.model, settings, chance)
     logits = _test(fitted, bench.test, masks)
     clock.append(time.monotonic())
     selected = torch.empty(0, dtype=torch.int64)

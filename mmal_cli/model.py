@@ -38,22 +38,12 @@ class Model(nn.Module):
         self.names = tuple(modality.name for modality in modalities)
         self.adapters = nn.ModuleDict({m.name: _adapter(m, normalise) for m in modalities})
         self.encoders = nn.ModuleDict({m.name: _encoder(m, settings) for m in modalities})
-        self.projections = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(encoder.width, settings.width),
-                    nn.GELU(),
-                    nn.LayerNorm(settings.width),
-                    nn.Dropout(settings.projection_dropout),
-                )
-                for name, encoder in self.encoders.items()
-            }
-        )
+        self.width = _width(self.encoders, settings)
+        self.projections = nn.ModuleDict({name: _projection(encoder, settings) for name, encoder in self.encoders.items()})
         fusion = plugins.load("fusions", settings.fusion, "fusion", must_have="Fusion")
-        self.fusion = _built(fusion.Fusion, settings.fusion, (len(self.names), settings.width), settings.fusion_options)
-        self.width = settings.width
+        self.fusion = _built(fusion.Fusion, settings.fusion, (len(self.names), self.width), settings.fusion_options)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(settings.width, classes)
+        self.head = nn.Linear(self.width, classes)
 
     def tokens(self, inputs: Mapping[str, Tensor], present: Tensor) -> Tensor:
         """Projected encodings (B, M, D); each encoder runs only on the samples that have its modality, others are zero."""
@@ -129,6 +119,25 @@ def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
                 f"--set model.encoders.{modality.name}=wordbag"
             )
     return encoder
+
+
+def _width(encoders: Mapping[str, nn.Module], settings: ModelSettings) -> int:
+    """D: as set, or the width that all encoders have."""
+    if settings.width != "encoder":
+        return settings.width
+    found = {name: encoder.width for name, encoder in encoders.items()}
+    if len(set(found.values())) > 1:
+        shown = ", ".join(f"{name} {width}" for name, width in found.items())
+        raise UserError(f"model.width is encoder, but encoders differ: {shown}; give them a common one: --set model.width=256")
+    return next(iter(found.values()))
+
+
+def _projection(encoder: nn.Module, settings: ModelSettings) -> nn.Module:
+    """(B, width of the encoder) -> (B, D)."""
+    if settings.width == "encoder":
+        return nn.Dropout(settings.projection_dropout)
+    layers = nn.Linear(encoder.width, settings.width), nn.GELU(), nn.LayerNorm(settings.width)
+    return nn.Sequential(*layers, nn.Dropout(settings.projection_dropout))
 
 
 def _built(make: Callable[..., T], name: str, args: tuple, options: Mapping) -> T:

@@ -17,11 +17,12 @@ PREDICT_BATCH = 1024  # samples at once, where their inputs are at most PREDICT_
 PREDICT_NUMBERS = 2**25
 
 
-def dropout_masks(settings: Settings, dropout: float, chance: Chance) -> Tensor | None:
+def dropout_masks(model: Model, settings: Settings, chance: Chance) -> Tensor | None:
     """(K, D) masks of kept entries, scaled by 1 / (1 - p), the same for all samples of a cycle; None without dropout."""
+    dropout = model.dropout.p
     if dropout == 0:
         return None
-    shape = settings.model.mc_passes, settings.model.width
+    shape = settings.model.mc_passes, model.width
     return (torch.rand(shape, generator=chance("passes")) >= dropout).float() / (1 - dropout)
 
 

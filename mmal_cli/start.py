@@ -15,7 +15,8 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
 
     Both are taken from one order of the samples: validation first, so that it is the same in regimes of one validation
     size, and the start set from what is left. Where samples come in groups, validation is taken group by group, and what
-    its groups hold beside it goes nowhere, so that no group is in both.
+    its groups hold beside it goes nowhere, so that no group is in both. Where samples are reserved for validation it is
+    taken from these, and the others of them go nowhere.
     """
     settings, labels = cell.settings, train.labels.cpu()
     budget = settings.budget
@@ -25,15 +26,24 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     _enough(len(labels), budget.validation, cell, f"{cell.dataset.name} has {len(labels)}")
     order = torch.randperm(len(labels), generator=seeds.generator(cell.seed, "split"))
     groups = torch.arange(len(labels)) if train.groups is None else train.groups.cpu()
-    together = by_group(order, groups)
-    validation = pick(together, labels, budget.validation, settings.validation_set == "balanced", train.classes)
-    taken = torch.isin(groups, groups[validation])
+    candidates, taken = by_group(order, groups), torch.zeros(len(labels), dtype=torch.bool)
+    if train.reserved is not None:
+        taken = train.reserved.cpu()
+        candidates = candidates[taken[candidates]]
+        if budget.validation > len(candidates):
+            found = f"{len(candidates)} samples that {cell.dataset.name} reserves for it"
+            helps = f"make it smaller: --set regimes.{cell.regime}.validation=..."
+            raise UserError(f"validation size {budget.validation} is more than the {found}; {helps}")
+    validation = pick(candidates, labels, budget.validation, settings.validation_set, train.classes)
+    taken = taken | torch.isin(groups, groups[validation])
     left = order[~taken[order]]
-    beside = int(taken.sum()) - len(validation)
-    _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside} of its groups")
+    beside = f"{int(taken.sum()) - len(validation)} {'of its groups' if train.reserved is None else 'reserved for it'}"
+    _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside}")
     _every_class(labels[left], cell, "left in train beside the validation samples")
+    if isinstance(settings.start_set, int):
+        _of_every_class(labels[left], settings.start_set, cell)
     pool = Pool(len(labels), taken.nonzero().flatten())
-    pool.label(pick(left, labels, budget.start, settings.start_set == "balanced", train.classes))
+    pool.label(pick(left, labels, budget.start, settings.start_set, train.classes))
     return pool, validation
 
 
@@ -67,12 +77,25 @@ def _every_class(labels: Tensor, cell: Cell, where: str) -> None:
         raise UserError(f"{len(missing)} of {cell.dataset.classes} classes have no sample {where}, the first: {names}")
 
 
-def pick(order: Tensor, labels: Tensor, size: int, balanced: bool, classes: int) -> Tensor:
-    """The first `size` positions of an order; balanced: the first size // C of every class, then the first of the others."""
-    if not balanced:
-        return order[:size]
+def _of_every_class(labels: Tensor, wanted: int, cell: Cell) -> None:
+    """Refuses a start set that is to have more of a class than are left."""
+    found = torch.bincount(labels, minlength=cell.dataset.classes)
+    if (found < wanted).any():
+        least = int(found.argmin())
+        raise UserError(
+            f"the start set takes {wanted} of each class, and {cell.dataset.class_names[least]} has {int(found[least])} beside "
+            "validation; take fewer, or any: --set start_set=random"
+        )
+
+
+def pick(order: Tensor, labels: Tensor, size: int, way: str | int, classes: int) -> Tensor:
+    """The first `size` positions of an order.
+
+    way: balanced: the first size // C of every class come before the first of the others; a number: so many of every class
+    at most; random: none.
+    """
+    first = 0 if way == "random" else min(size if way == "balanced" else way, size // classes)
     of_class = labels[order]
-    each = [order[of_class == c][: size // classes] for c in range(classes)]
-    chosen = torch.cat(each)
+    chosen = torch.cat([order[of_class == c][:first] for c in range(classes)])
     rest = order[~torch.isin(order, chosen)]
-    return torch.cat([chosen, rest[: size - len(chosen)]])
+    return torch.cat([chosen, rest])[:size]

@@ -62,7 +62,7 @@ def fit(
         keep_memory()
     model = build(split.modalities, split.classes, settings, dropout, chance.number("init")).to(device)
     optimiser, batches = make_optimiser(model, train), Batches(split, labelled, train, chance)
-    masks = dropout_masks(settings, dropout, chance)
+    masks = dropout_masks(model, settings, chance)
     best, best_epoch, weights = -1.0, 0, {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(chance.number("dropout"))

@@ -125,7 +125,7 @@ def test_ecg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pictures(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference with no processes of its own; its pixels are compared in `test_food101_pictures.py`."""
+    """The reference with no processes of its own; its pixels are compared in `test_pictures.py`."""
     loader = torch.utils.data.DataLoader
     for name, value in {"SIZES": {(64, 48): 2, (48, 64): 3}, "ROUNDS": 1, "cores": lambda: 1}.items():
         monkeypatch.setattr(pictures, name, value)

@@ -73,6 +73,17 @@ def test_a_sample_alone_gives_what_it_gives_among_others(make, shape, kind):
             torch.testing.assert_close(encoder(x[k : k + 1])[0], together[k], rtol=1e-4, atol=1e-5)
 
 
+def test_resnet18_has_the_stem_of_cifar_below_128_pixels():
+    make = plugins.load("encoders", "resnet18", "encoder", must_have="Encoder").Encoder
+    small, large = make((3, 32, 32)), make((3, 128, 128))
+    stems = {size: (one.features.conv1.kernel_size, one.features.conv1.stride) for size, one in ((32, small), (128, large))}
+    assert stems == {32: ((3, 3), (1, 1)), 128: ((7, 7), (2, 2))}
+    assert isinstance(small.features.maxpool, nn.Identity)
+    assert isinstance(large.features.maxpool, nn.MaxPool2d)
+    assert sum(p.numel() for p in small.parameters()) == 11_168_832  # the 11,173,962 of the usual CIFAR network, less its head
+    assert make((1, 32, 32)).features.conv1.in_channels == 1
+
+
 @each
 def test_first_weights_depend_on_the_seed_alone(make, shape, kind):
     one, two = made(make, shape).state_dict(), made(make, shape).state_dict()

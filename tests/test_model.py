@@ -48,6 +48,27 @@ def test_every_fusion_takes_any_modalities_and_reads_no_absent_one(name, m):
     torch.testing.assert_close(fusion.train()(tokens, present), out, rtol=1e-5, atol=1e-6)
 
 
+def test_the_mean_of_one_modality_is_its_token():
+    fusion = plugins.load("fusions", "mean", "fusion", must_have="Fusion").Fusion(1, 4)
+    tokens = torch.randn(3, 1, 4)
+    assert fusion(tokens, torch.ones(3, 1, dtype=torch.bool)).equal(tokens[:, 0])
+    pair, present = torch.tensor([[[2.0], [4.0]]]), torch.tensor([[True, True]])
+    assert fusion(pair, present).tolist() == [[3.0]]
+    assert fusion(pair, torch.tensor([[False, True]])).tolist() == [[4.0]]
+
+
+def test_without_projections_the_head_reads_what_the_encoder_gives():
+    model = build(images("a"), 3, small(width="encoder", fusion="mean", fusion_options={}), 0.0, 0).eval()
+    x, present = inputs(("a",), 4), torch.ones(4, 1, dtype=torch.bool)
+    encoded = model.encoders["a"](model.adapters["a"](x["a"]))
+    assert model.embed(model.tokens(x, present), present).equal(encoded)
+    assert model.head.in_features == model.width == model.encoders["a"].width
+    options = {"encoders": {"a": "convnet", "b": "resnet18"}, "width": "encoder"}
+    message = "model.width is encoder, but encoders differ: a 128, b 512; give them a common one: --set model.width=256"
+    with pytest.raises(UserError, match=message):
+        build(images("a", "b"), 3, small(**options), 0.0, 0)
+
+
 @pytest.mark.parametrize("missing", ["mask", "token", "zero"])
 def test_the_three_ways_of_standing_in_for_an_absent_modality(missing):
     module = plugins.load("fusions", "transformer", "fusion", must_have="Fusion")

@@ -8,14 +8,15 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.core.settings import Settings, resolve
 
 
-def dataset(name: str, classes: int = 10, samples: int = 60_000, shapes=((3, 8, 8), (3, 8, 8))) -> manifest.Dataset:
+def dataset(
+    name: str, classes: int = 10, samples: int = 60_000, shapes=((3, 8, 8), (3, 8, 8)), names=("cifar10", "mnist")
+) -> manifest.Dataset:
     """A manifest of this name; settings look at name, classes, modalities and the number of train samples."""
     raw = {
         **{"id": "0" * 12, "recipe": {}, "class_names": [], "targets": [], "counts": {}, "made": {}},
         "splits": {"train": {"samples": samples, "shards": []}},
         "modalities": [
-            {"name": name, "kind": "image", "shape": shape, "dtype": "uint8"}
-            for name, shape in zip(("cifar10", "mnist"), shapes, strict=True)
+            {"name": name, "kind": "image", "shape": shape, "dtype": "uint8"} for name, shape in zip(names, shapes, strict=True)
         ],
     }
     return manifest.Dataset(name=name, classes=classes, **raw)
@@ -39,6 +40,32 @@ def test_protocols_carry_the_papers_tables(name):
         assert (b.start, b.validation, b.query, b.cycles) == (*budget, 10)
         assert (train.warmup_epochs, train.momentum, train.min_epoch_samples) == (10, 0.9, 5500)
         assert train.moddrop.enabled == (name != "synergy")
+
+
+UNIMODAL = {  # "Navigating the Pitfalls": batch, lr and weight decay, start and validation by regime, cycles of the last
+    "cifar10": (1024, [(0.1, 5e-3)] * 3, [(50, 250), (250, 2500), (1000, 5000)], 10),
+    "cifar10-lt": (1024, [(0.1, 5e-3)] * 3, [(50, 250), (250, 1250), (1000, 5000)], 10),
+    "cifar100": (1024, [(0.1, 5e-3)] * 3, [(500, 2500), (1000, 5000), (5000, 5000)], 5),
+    "isic2019": (512, [(0.1, 5e-3)] * 3, [(40, 200), (200, 1000), (800, 3799)], 10),
+    "miotcd": (512, [(0.01, 5e-3), (0.01, 5e-4), (0.1, 5e-3)], [(55, 275), (275, 1375), (1100, 5500)], 10),
+}
+
+
+@pytest.mark.parametrize("name", UNIMODAL)
+def test_protocols_carry_the_unimodal_papers_tables(name):
+    batch, rates, budgets, last = UNIMODAL[name]
+    one = dataset(name, samples=18_998, shapes=[(3, 32, 32)], names=["image"])  # samples of ISIC: 75 % of 25,331
+    for regime, (lr, decay), (start, validation) in zip(("low", "mid", "high"), rates, budgets, strict=True):
+        settings, _ = resolve(one, regime, "random")
+        train, b, model = settings.train, settings.budget, settings.model
+        recipe = train.epochs, train.batch_size, train.lr, train.weight_decay, train.augmentation
+        assert recipe == (200, batch, lr, decay, "randaug")
+        assert (b.start, b.validation, b.query, b.cycles) == (start, validation, start, last if regime == "high" else 10)
+        assert train.balanced_sampling == (settings.start_set == 5) == (name not in ("cifar10", "cifar100"))
+        assert (model.encoders, model.width) == ({"image": "resnet18"}, "encoder")
+        assert (model.fusion, model.fusion_options) == ("mean", {})
+        quick, _ = resolve(one, regime, "random", ["quick"])
+        assert (quick.model.fusion, quick.model.width, quick.model.fusion_options["layers"]) == ("transformer", 64, 1)
 
 
 def test_a_dataset_without_a_protocol_gets_budgets_by_its_classes():

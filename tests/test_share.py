@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_recipes import share
+from mmal_cli import official
 from mmal_cli.commands import prepare_share
 from mmal_cli.core import shards
 from mmal_cli.core.build import build
@@ -165,11 +166,11 @@ def test_a_photograph_file_with_another_md5_is_refused_before_it_is_opened(tmp_p
     write_sources(tmp_path)
     message = "data_batch_1 is damaged or another file: MD5 [0-9a-f]{32}, the official one is c99cafc152244af753f735de768cd75f"
     with pytest.raises(UserError, match=message) as error:
-        prepare_share._cifar10(tmp_path, download=False)
+        official.cifar(tmp_path, "CIFAR10", False, print)
     assert error.value.code == BAD_DATA
     (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
     with pytest.raises(UserError, match="cifar-10-batches-py/test_batch not found; put it there"):
-        prepare_share._cifar10(tmp_path, download=False)
+        official.cifar(tmp_path, "CIFAR10", False, print)
 
 
 @pytest.mark.parametrize("end", [".gz", ""])
@@ -206,7 +207,7 @@ def test_a_failed_download_is_one_message():
     with pytest.raises(
         UserError, match=r"MNIST could not be fetched: <urlopen error no network>; fetch it on a machine"
     ) as error:
-        prepare_share._fetch("MNIST", fetch)
+        official.fetch("MNIST", fetch, print)
     assert error.value.code == BAD_DATA
 
 

@@ -41,10 +41,10 @@ def test_regimes_of_one_validation_size_share_their_validation(tiny_data):
 def test_a_size_that_classes_do_not_divide_is_filled_from_the_same_order():
     labels = torch.tensor([0, 1, 2] * 10)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
-    chosen = pick(order, labels, 8, balanced=True, classes=3)
+    chosen = pick(order, labels, 8, "balanced", classes=3)
     assert sorted(torch.bincount(labels[chosen]).tolist()) in ([2, 2, 4], [2, 3, 3])
     assert len(chosen.unique()) == 8
-    assert pick(order, labels, 8, balanced=False, classes=3).equal(order[:8])
+    assert pick(order, labels, 8, "random", classes=3).equal(order[:8])
 
 
 @pytest.mark.parametrize(

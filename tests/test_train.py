@@ -138,7 +138,7 @@ def test_passes_share_their_masks_and_average_in_probability(tiny_data):
     s = settings("model.mc_passes=7", data=tiny_data)
     split = load_split(tiny_data, Dataset.read(tiny_data / "dataset.yaml"), "train")
     model = build(split.modalities, 3, s, 0.5, 0).eval()
-    masks = dropout_masks(s, 0.5, Chance(0, 0))
+    masks = dropout_masks(model, s, Chance(0, 0))
     assert set(masks.unique().tolist()) == {0.0, 2.0}
     found = predict(model, split, torch.arange(20), {"logits", "passes"}, masks)
     assert found.passes.shape == (7, 20, 3)

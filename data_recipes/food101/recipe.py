@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_recipes.food101 import layouts, pictures, text
+from data_recipes import pictures
+from data_recipes.food101 import layouts, text
 from data_recipes.order import shuffled
 from data_recipes.workers import InOrder
 from mmal_cli.core.build import Plan

@@ -24,7 +24,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     model = build(data.modalities, data.classes, chosen, chosen.model.mc_dropout, seed=0).eval()
     fitted, pool = Fitted(model, 0, {}), Pool(len(data.labels), torch.arange(1))
     pool.label(torch.arange(1, 101))
-    masks = dropout_masks(chosen, chosen.model.mc_dropout, Chance(0, 0))
+    masks = dropout_masks(model, chosen, Chance(0, 0))
 
     def ask(name: str, masks: torch.Tensor | None) -> torch.Tensor:
         method = load_method(name, {})

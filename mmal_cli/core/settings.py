@@ -6,13 +6,17 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import ConfigDict, Field
 
-from mmal_cli.core import files, manifest, plugins, tuned
+from mmal_cli.core import files, layers, manifest, plugins, tuned
 from mmal_cli.core.budgets import Amount, count
 from mmal_cli.core.errors import WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Dataset, Modality, Strict
 
 PROTOCOLS = "protocols"
 KINDS = get_args(Modality.model_fields["kind"].annotation)
+
+
+# of a set: as many of every class as go round, chance alone, or so many of every class and then chance
+First = Literal["balanced", "random"] | Annotated[int, Field(ge=1, strict=True)]
 
 
 class Finite(Strict):
@@ -27,7 +31,7 @@ class Model(Finite):
     # modality name or kind -> encoder
     encoders: dict[str, str] = {"image": "efficientnet", "vector": "mlp", "series": "efficientnet1d", "tokens": "minilm"}
     encoder_options: dict[str, dict[str, Any]] = {}  # encoder -> its keyword arguments
-    width: int = Field(256, ge=1)  # D
+    width: Annotated[int, Field(ge=1)] | Literal["encoder"] = 256  # D; encoder: the encoders' own, without projections
     projection_dropout: float = Field(0.0, ge=0, lt=1)
     fusion: str = "transformer"
     fusion_options: dict[str, Any] = {"layers": 2, "heads": 4, "feedforward": 512, "dropout": 0.0, "missing": "mask"}
@@ -82,8 +86,8 @@ class Protocol(Strict):
     train: Train = Train()
     normalise: dict[str, dict[str, Any]] = {"image": {"mean": [0.5], "std": [0.5]}}  # modality name or kind -> Scale
     shrink: dict[str, Annotated[int, Field(ge=1)]] = {}  # modality name or kind -> longest side or series that is read
-    start_set: Literal["balanced", "random"] = "balanced"
-    validation_set: Literal["balanced", "random"] = "balanced"
+    start_set: First = "balanced"
+    validation_set: First = "balanced"
     query_options: dict[str, dict[str, Any]] = {}  # query method -> its keyword arguments
     regimes: dict[str, Regime] = {}
 
@@ -104,8 +108,8 @@ class Settings(Strict):
     train: Train
     normalise: dict[str, Scale]
     shrink: dict[str, int] = {}
-    start_set: Literal["balanced", "random"]
-    validation_set: Literal["balanced", "random"]
+    start_set: First
+    validation_set: First
     query_options: dict[str, Any]
     budget: Budget
 
@@ -131,25 +135,25 @@ def resolve(
         UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind.
     """
     own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
-    layers, searches = [("default", Protocol().model_dump(mode="json"))], {}
+    stack, searches = [("default", Protocol().model_dump(mode="json"))], {}
     for name in (own, *overlays):
         layer, search = _layer(name, dataset, regime)
         if search:
             searches[name] = search
-        layers.append((f"{name}.yaml" if "/" not in name and "." not in name else name, layer))
-    known = {name for _, layer in layers for name in layer.get("regimes", {})}
-    layers += [(f"--set {text}", _assignment(text)) for text in assignments]
+        stack.append((f"{name}.yaml" if "/" not in name and "." not in name else name, layer))
+    known = {name for _, layer in stack for name in layer.get("regimes", {})}
+    stack += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
-        layers.append(("--moddrop" if moddrop else "--no-moddrop", {"train": {"moddrop": {"enabled": moddrop}}}))
-    for name in (regime, *(name for _, layer in layers for name in layer.get("regimes", {}))):
+        stack.append(("--moddrop" if moddrop else "--no-moddrop", {"train": {"moddrop": {"enabled": moddrop}}}))
+    for name in (regime, *(name for _, layer in stack for name in layer.get("regimes", {}))):
         if name not in known:
             raise unknown("regime", name, known)
-    merged, sources = _merged(layers, regime, plugins.label(qm))
+    merged, sources = layers.merged(stack, regime, plugins.label(qm))
     merged["budget"] = {"cycles": 10} | {key: count(key, value, dataset) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
     for name, search in searches.items():
         tuned.must_agree(name, search, settings.train.moddrop.enabled)
-    _check_names(settings, layers, dataset, plugins.label(qm))
+    _check_names(settings, stack, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
@@ -224,26 +228,3 @@ def _assignment(text: str) -> dict[str, Any]:
         nested = {part: nested}
     manifest.check(Protocol, nested, f"--set {text}")
     return nested
-
-
-def _merged(layers: Sequence[tuple[str, Mapping[str, Any]]], regime: str, qm: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """All layers in one, as far as they are of the regime and the query method; and the source of every key."""
-    merged, sources = {}, {}
-    for source, layer in layers:
-        chosen = dict(layer.get("regimes", {}).get(regime, {}))
-        training = chosen.pop("train", {})
-        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
-        _merge(merged, flat | {"budget": chosen, "query_options": layer.get("query_options", {}).get(qm, {})}, source, sources)
-        _merge(merged, {"train": training}, f"{source} ({regime})", sources)
-    return merged, sources
-
-
-def _merge(into: dict[str, Any], layer: Mapping[str, Any], source: str, sources: dict[str, str], prefix: str = "") -> None:
-    """Deep merge, later wins; remembers the source of every leaf."""
-    for key, value in layer.items():
-        if isinstance(value, Mapping):
-            into[key] = into[key] if isinstance(into.get(key), dict) else {}
-            _merge(into[key], value, source, sources, f"{prefix}{key}.")
-        else:
-            into[key] = value
-            sources[f"{prefix}{key}"] = source

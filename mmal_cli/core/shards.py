@@ -31,6 +31,7 @@ class Samples:
         id: (n,) str.
         factors: name -> (n,) what is known of how a sample was made; may be empty.
         group: (n,) int64, where samples belong together (a patient's): validation and pool never share a group.
+        reserved: (n,) bool, of train: where a sample may serve validation alone, and validation comes from these alone.
         dropped: what was left out between these samples, reason -> how many.
         noted: what is worth a line in the manifest, property -> how many of these samples have it.
     """
@@ -41,6 +42,7 @@ class Samples:
     id: np.ndarray
     factors: Mapping[str, np.ndarray]
     group: np.ndarray | None = None
+    reserved: np.ndarray | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     noted: Mapping[str, int] = field(default_factory=dict)
 
@@ -53,6 +55,7 @@ class Samples:
             "id": np.char.encode(self.id, "utf-8"),
             **{f"factors/{name}": array for name, array in self.factors.items()},
             **({} if self.group is None else {"group": self.group}),
+            **({} if self.reserved is None else {"reserved": self.reserved}),
         }
 
 
@@ -173,6 +176,7 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
         id=np.char.decode(columns["id"], "utf-8"),
         factors={name[8:]: array for name, array in columns.items() if name.startswith("factors/")},
         group=columns.get("group"),
+        reserved=columns.get("reserved"),
     )
 
 

@@ -1,11 +1,10 @@
 """The paper's printed values (mmal_cli/published/aulc.yaml), and whether a run was made with the paper's settings."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mmal_cli.core import files, plugins
+from mmal_cli.core import files, layers, plugins
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.settings import PROTOCOLS, Protocol, Regime, Train
+from mmal_cli.core.settings import PROTOCOLS, Protocol, Regime
 from mmal_cli.core.tables import AulcTable, Place, Published
 
 FREE = "train.moddrop.enabled"  # a place in the grid, not a setting
@@ -41,14 +40,16 @@ def beside(run: Run, printed: AulcTable) -> Beside:
     if place.dataset not in printed.datasets or place.dataset not in plugins.names(PROTOCOLS, ".yaml"):
         return Beside(["dataset"], [], False)
     raw = files.read_yaml(plugins.find(PROTOCOLS, place.dataset, "protocol", ".yaml"))
-    whole = check(Protocol, _merged(Protocol().model_dump(mode="json"), raw), f"{PROTOCOLS}/{place.dataset}.yaml")
-    if (regime := whole.regimes.get(place.regime)) is None:
+    if place.regime not in raw["regimes"]:
         return Beside(["regime"], [], False)
-    known, settings = _expected(whole, regime, place), files.flatten(run.config.get("settings", {}))
+    stack = [("default", Protocol().model_dump(mode="json")), (place.dataset, raw)]
+    expected, _ = layers.merged(stack, place.regime, place.qm)
+    budget = check(Regime, expected["budget"], f"{PROTOCOLS}/{place.dataset}.yaml")
+    known, settings = files.flatten(expected), files.flatten(run.config.get("settings", {}))
     wrong = [key for key, value in settings.items() if key != FREE and value != {} and known.get(key) != value]
     free = (FREE, *KEPT)
     lacking = [key for key, value in known.items() if key not in settings and value != {} and not key.startswith(free)]
-    labels = [regime.start + regime.query * number for number in range(regime.cycles)]
+    labels = [budget.start + budget.query * number for number in range(budget.cycles)]
     if [cycle.labels for cycle in run.cycles] != labels:
         wrong.append("labels")
     found, samples = TRAIN.get(place.dataset), _train_samples(run)
@@ -57,25 +58,8 @@ def beside(run: Run, printed: AulcTable) -> Beside:
     return Beside(sorted(wrong), sorted(lacking), bool(found and samples))
 
 
-def _expected(whole: Protocol, regime: Regime, place: Place) -> dict[str, Any]:
-    """Dotted key -> the protocol's value."""
-    expected = whole.model_dump(mode="json", exclude={"regimes", "query_options"})
-    expected["train"] = check(Train, _merged(expected["train"], regime.train), "train").model_dump(mode="json")
-    expected["budget"] = regime.model_dump(mode="json", exclude={"train"})
-    expected["query_options"] = whole.query_options.get(place.qm, {})
-    return files.flatten(expected)
-
-
 def _train_samples(run: Run) -> int | None:
     """Pool, labelled set and validation of a cycle that asked; None where the record does not say."""
     validation = run.config.get("settings", {}).get("budget", {}).get("validation")
     asked = (cycle.labels + sum(cycle.asked.pool_present.values()) for cycle in run.cycles if cycle.asked)
     return None if validation is None or (rest := next(asked, None)) is None else rest + validation
-
-
-def _merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """b over a, deep."""
-    both = {
-        key: _merged(a[key], b[key]) for key in a.keys() & b.keys() if isinstance(a[key], dict) and isinstance(b[key], dict)
-    }
-    return {**a, **b, **both}

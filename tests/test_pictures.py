@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_recipes.food101 import pictures
+from data_recipes import pictures
 
 PHOTOGRAPHS = sorted(Path(sklearn.datasets.__file__).parent.glob("images/*.jpg"))
 

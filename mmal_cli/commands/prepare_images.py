@@ -1,0 +1,89 @@
+"""`mmal prepare-images`: a dataset of one modality, for the protocol of unimodal active learning."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mmal_cli import official, show
+from mmal_cli.core.errors import WRONG_USE, UserError
+
+STAGE = 1.4
+CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+CIFAR_SIZE = 32
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="Folder of CIFAR, ISIC 2019, or with a folder for each class; nothing in it is changed."),
+]
+Layout = Annotated[
+    Literal["auto", "cifar10", "cifar100", "isic2019", "folders"],
+    typer.Option(help="What SOURCE is."),
+]
+Name = Annotated[str | None, typer.Option(help="Of the dataset, which picks its protocol; default: by the layout.")]
+Size = Annotated[int, typer.Option(help="Height and width of images from files, in pixels.", min=32, max=512)]
+LongTail = Annotated[
+    int | None,
+    typer.Option("--long-tail", help="How much rarer the last class is than the first: 50 for CIFAR-10-LT.", min=2),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder to make; default: data/NAME.")]
+Download = Annotated[bool, typer.Option("--download", help="Let torchvision fetch CIFAR into SOURCE (170 MB).")]
+Jobs = Annotated[int | None, typer.Option(help="Processes; default: one for each core. The images do not depend on it.", min=1)]
+Force = Annotated[bool, typer.Option("--force", help="Make it anew, whatever is there.")]
+
+
+def prepare_images(
+    source: Source,
+    layout: Layout = "auto",
+    name: Name = None,
+    size: Size = 224,
+    long_tail: LongTail = None,
+    out: Out = None,
+    download: Download = False,
+    jobs: Jobs = None,
+    force: Force = False,
+    progress: show.Progress = "auto",
+) -> None:
+    """Make a dataset of images alone: CIFAR-10 (long-tailed too), CIFAR-100, ISIC 2019, MIO-TCD, or any folders."""
+    from data_recipes.images import layouts, recipe, sources
+    from data_recipes.workers import cores, processes
+    from mmal_cli.core.build import build
+
+    found = layouts.find(source) if layout == "auto" else layout
+    show.note(f"{source} has the layout {found}: {layouts.SHOWN[found]}")
+    name = name or _name(source, found, long_tail)
+    with processes(jobs or cores()) as in_order:
+        if found in CIFAR:
+            size = CIFAR_SIZE
+            splits, class_names = official.cifar(source, CIFAR[found], download, show.note)
+            content = sources.InMemory(splits)
+        else:
+            listing = layouts.listing(source, found)
+            class_names = listing.class_names
+            with show.progress("reading", "files", progress) as bar:
+                content = sources.OnDisk(source, listing, size, in_order, bar)
+        images = recipe.Images(name, found, class_names, size, long_tail, content)
+        with show.progress(name, "images", progress) as bar:
+            head, plans, out = recipe.head(images), recipe.plans(images), out or Path("data", name)
+            command = _command(images)
+            dataset, made = build(out, head, plans, command=command, force=force, on_progress=bar, packages=("torchvision",))
+    if not made:
+        show.note(f"already done: {out}")
+    rows = [[c, *(f"{dataset.counts[s]['classes'][n]:,}" for s in dataset.splits)] for n, c in enumerate(dataset.class_names)]
+    show.table("", ["class", *dataset.splits], rows)
+    for note in dataset.notes:
+        show.note(f"note: {note}")
+    show.result(out)
+
+
+def _name(source: Path, layout: str, long_tail: int | None) -> str:
+    if layout == "folders":
+        raise UserError(f"{source} has no name of its own; give the dataset one, such as: --name miotcd", WRONG_USE)
+    return layout if long_tail is None else f"{layout}-lt"
+
+
+def _command(images) -> str:
+    """A manifest holds no paths."""
+    words = ["mmal", "prepare-images", "SOURCE", "--layout", images.layout, "--name", images.name, "--size", str(images.size)]
+    return shlex.join(words + ([] if images.long_tail is None else ["--long-tail", str(images.long_tail)]))

@@ -1,0 +1,206 @@
+"""Datasets of images alone: layouts, splits that never change, the long tail, and mistakes in what is given."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import real
+import torch
+import yaml
+from PIL import Image
+
+from data_recipes.arrays import Images as Arrays
+from data_recipes.images import layouts, recipe, sources
+from mmal_cli.cell import Cell
+from mmal_cli.core import shards
+from mmal_cli.core.build import build
+from mmal_cli.core.errors import UserError
+from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.settings import resolve
+from mmal_cli.data import load_split
+from mmal_cli.start import start
+
+CIFAR10_LT = [4500, 2913, 1886, 1221, 790, 512, 331, 214, 139, 90]  # Lueth et al. 2023, by their code
+
+
+def picture(shade: int, side: int = 40, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (shade, 0, 0)).save(file, kind)
+    return file.getvalue()
+
+
+def folders(place, counts: dict[str, int]):
+    """A folder for each class, every image of a shade of its own."""
+    for c, (name, count) in enumerate(counts.items()):
+        (place / name).mkdir(parents=True)
+        for number in range(count):
+            (place / name / f"{number:03d}.png").write_bytes(picture(20 * c + number))
+    return place
+
+
+def arrays(counts, side=4):
+    """(n, side, side, 3) of 0, 1, 2, ... and their labels."""
+    label = np.repeat(np.arange(len(counts)), counts)
+    pixels = np.arange(len(label))[:, None, None, None] % 251
+    return Arrays(np.broadcast_to(pixels, (len(label), side, side, 3)).astype(np.uint8), label)
+
+
+def made(place, *words, mmal):
+    done = mmal("prepare-images", *words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_folder_for_each_class_gets_a_quarter_for_test_whatever_the_order_of_files(mmal, tmp_path):
+    source = folders(tmp_path / "s", {"bus": 9, "car": 16, "van": 4})
+    (source / "bus" / "notes.txt").write_text("no image")
+    (source / "car" / "cut.png").write_bytes(picture(1)[:60])
+    done = made(tmp_path, source, "--name", "cars", "--size", 32, mmal=mmal)
+    *_, folder = done.stdout.splitlines()
+    dataset = Dataset.read(tmp_path / folder / "dataset.yaml")
+    assert (folder, dataset.class_names, dataset.weak) == ("data/cars", ["bus", "car", "van"], "image")
+    train, test = (shards.read_split(tmp_path / folder, dataset, split) for split in ("train", "test"))
+    assert np.bincount(test.label).tolist()[::2] == [2, 1]
+    assert np.bincount(np.concatenate([train.label, test.label])).tolist() == [9, 16, 4]  # the cut one is left out
+    shades = np.concatenate([train.inputs["image"], test.inputs["image"]])[:, 0, 0, 0]
+    assert len(np.unique(shades)) == 29
+    assert str(source) not in (tmp_path / folder / "dataset.yaml").read_text()
+    again = made(tmp_path, source, "--name", "cars", "--size", 32, "--jobs", 1, "--out", "again", mmal=mmal)
+    assert again.stdout.splitlines()[:-1] == done.stdout.splitlines()[:-1]
+    one, two = (yaml.safe_load((tmp_path / place / "dataset.yaml").read_text())["splits"] for place in (folder, "again"))
+    assert one == two
+
+
+def test_given_splits_are_kept(tmp_path):
+    folders(tmp_path / "train", {"a": 3, "b": 2})
+    folders(tmp_path / "test", {"a": 1, "b": 1})
+    assert layouts.find(tmp_path) == "folders"
+    found = layouts.listing(tmp_path, "folders")
+    assert (len(found.train), len(found.test)) == (5, 2)
+    assert found.test[1] == ("test/b/000.png", 1)
+    folders(tmp_path / "test" / "c", {"x": 1})
+    (tmp_path / "test" / "c" / "1.png").write_bytes(picture(1))
+    with pytest.raises(UserError, match=r"train/ and test/ differ in their classes: c"):
+        layouts.listing(tmp_path, "folders")
+
+
+def test_a_test_folder_without_classes_is_none(tmp_path):
+    folders(tmp_path / "train", {"a": 4, "b": 4})
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "1.png").write_bytes(picture(1))
+    assert layouts.listing(tmp_path, "folders").test == []
+
+
+def isic(place, rows):
+    (place / "ISIC_2019_Training_Input").mkdir(parents=True)
+    with (place / "ISIC_2019_Training_GroundTruth.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "MEL", "NV", "UNK"])
+        for name, *marks in rows:
+            table.writerow([name, *marks])
+            (place / "ISIC_2019_Training_Input" / f"{name}.jpg").write_bytes(picture(len(name), kind="JPEG"))
+    return place
+
+
+def test_isic_s_table_says_the_classes(mmal, tmp_path):
+    rows = [(f"ISIC_{k:07d}", float(k % 3 == 0), float(k % 3 != 0), 0.0) for k in range(15)]
+    source = isic(tmp_path / "isic", rows)
+    done = made(tmp_path, source, "--size", 32, mmal=mmal)
+    dataset = Dataset.read(tmp_path / "data" / "isic2019" / "dataset.yaml")
+    assert done.stdout.endswith("data/isic2019\n")
+    assert dataset.class_names == ["MEL", "NV"]
+    assert [dataset.counts[split]["classes"] for split in ("train", "test")] == [[4, 8], [1, 2]]
+    (source / "ISIC_2019_Training_Input" / "ISIC_0000003.jpg").unlink()
+    done = mmal("prepare-images", source, "--out", "other", cwd=tmp_path)
+    assert (done.returncode, "ISIC_0000003.jpg could not be read: No such file" in done.stderr) == (3, True)
+    isic(tmp_path / "two", [("ISIC_1", 1.0, 1.0, 0.0)])
+    with pytest.raises(UserError, match=r"GroundTruth.csv, line 2: 2 classes are marked, expected 1"):
+        layouts.listing(tmp_path / "two", "isic2019")
+
+
+def empty(*names):
+    return lambda place: [(place / name).mkdir(parents=True) for name in names]
+
+
+def holding(**counts):
+    return lambda place: folders(place, counts)
+
+
+WRONG = [
+    (empty("."), [], "is none of the layouts that are known: cifar10: cifar-10-batches-py/; "),
+    (empty("cifar-100-python"), [], "cifar-100-python/train not found (nor test, meta); put it there"),
+    (empty("cifar-100-python", "cifar-10-batches-py"), [], "holds cifar10 and cifar100; say which: --layout cifar10"),
+    (holding(a=4, b=4), [], "has no name of its own; give the dataset one, such as: --name miotcd"),
+    (holding(a=4, b=3), ["--name", "x"], "class b has 3 images, expected 4 or more"),
+    (holding(a=20, b=20), ["--name", "x", "--long-tail", "90"], "a long tail of 90 leaves class b none of its 14 images"),
+]
+
+
+@pytest.mark.parametrize(("make", "words", "said"), WRONG)
+def test_what_is_wrong_is_one_message(mmal, tmp_path, make, words, said):
+    make(tmp_path / "source")
+    done = mmal("prepare-images", tmp_path / "source", *words, "--size", 32, "--jobs", 1, cwd=tmp_path)
+    assert (done.returncode in (2, 3), done.stdout) == (True, "")
+    assert said in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_long_tail_has_the_counts_of_the_paper_and_reserves_a_tenth_for_validation():
+    label = np.repeat(np.arange(10), 5000)
+    position, reserved = recipe.order(label, [str(c) for c in range(10)], 50)
+    assert np.bincount(label[position[~reserved]]).tolist() == CIFAR10_LT
+    assert np.bincount(label[position[reserved]]).tolist() == [500] * 10
+    assert len(np.unique(position)) == len(position) == 12_596 + 5000
+    whole, none = recipe.order(label, [], None)
+    assert (sorted(whole.tolist()), none) == (list(range(50_000)), None)
+
+
+@pytest.fixture
+def long_tailed(tmp_path):
+    """100 of each of three classes in train: 10 of each reserved, 90, 28 and 9 beside them."""
+    content = sources.InMemory({"train": arrays([100] * 3), "test": arrays([5] * 3)})
+    images = recipe.Images("cifar10-lt", "cifar10", ["a", "b", "c"], 4, 10, content)
+    build(tmp_path, recipe.head(images), recipe.plans(images), command="mmal prepare-images")
+    return tmp_path, Dataset.read(tmp_path / "dataset.yaml")
+
+
+def begun(folder, dataset, *assignments):
+    budget = [f"regimes.low.{key}={value}" for key, value in {"start": 20, "validation": 15, "query": 5, "cycles": 3}.items()]
+    settings, _ = resolve(dataset, "low", "random", (), [*budget, *assignments])
+    train = load_split(folder, dataset, "train")
+    return train, *start(train, Cell(dataset, "random", "low", 0, settings))
+
+
+def test_validation_comes_from_what_is_reserved_and_the_pool_never(long_tailed):
+    train, pool, validation = begun(*long_tailed)
+    assert long_tailed[1].counts["train"] == {"classes": [90, 28, 9], "reserved for validation": 30}
+    assert train.reserved.sum() == 30
+    assert train.reserved[validation].all()
+    assert torch.bincount(train.labels[validation]).tolist() == [5, 5, 5]
+    assert not train.reserved[pool.labelled_index].any()
+    assert torch.bincount(train.labels[~pool.barred]).tolist() == [90, 28, 9]
+    assert torch.bincount(train.labels[pool.labelled_index]).min() >= 5
+    assert train.to(torch.device("cpu")).reserved.equal(train.reserved)
+
+
+def test_a_start_set_that_takes_more_of_a_class_than_there_is(long_tailed):
+    message = "the start set takes 11 of each class, and c has 9 beside validation; take fewer, or any: --set start_set=random"
+    with pytest.raises(UserError, match=message):
+        begun(*long_tailed, "start_set=11", "regimes.low.start=40")
+
+
+def test_more_validation_than_is_reserved(long_tailed):
+    message = "validation size 31 is more than the 30 samples that cifar10-lt reserves for it; make it smaller: --set"
+    with pytest.raises(UserError, match=message):
+        begun(*long_tailed, "regimes.low.validation=31")
+
+
+@real.needs("cifar-10-batches-py")
+def test_the_real_cifar10_and_its_long_tail(mmal, tmp_path):
+    made(tmp_path, real.ROOT, "--layout", "cifar10", mmal=mmal)
+    made(tmp_path, real.ROOT, "--layout", "cifar10", "--long-tail", 50, mmal=mmal)
+    whole, tail = (Dataset.read(tmp_path / "data" / name / "dataset.yaml") for name in ("cifar10", "cifar10-lt"))
+    assert whole.counts == {"train": {"classes": [5000] * 10}, "test": {"classes": [1000] * 10}}
+    assert tail.counts["train"] == {"classes": CIFAR10_LT, "reserved for validation": 5000}
+    assert tail.class_names[:2] == ["airplane", "automobile"]
