@@ -1,0 +1,47 @@
+"""What a GPU must do as a CPU does; skipped where there is none."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from sweeps import FAST
+from views import ask, each_tensor, make_view
+
+from mmal_cli.core import plugins
+from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.seeds import Chance
+from mmal_cli.core.settings import resolve
+from mmal_cli.data import load_split
+from mmal_cli.device import deterministic
+from mmal_cli.train import fit
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+GPU = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("name", plugins.names("queries"))
+def test_every_method_asks_for_the_same_samples(name):
+    view = make_view(samples=400, classes=7, width=12, labelled=20)
+    there = replace(
+        view,
+        unlabelled=each_tensor(view.unlabelled, lambda x, dim: x.to(GPU)),
+        labelled=each_tensor(view.labelled, lambda x, dim: x.to(GPU)),
+        targets=view.targets.to(GPU),
+        present=view.present.to(GPU),
+    )
+    options = {"samples": 200} if name == "batchbald" else {}
+    assert ask(name, there, 60, **options) == ask(name, view, 60, **options)
+
+
+def test_deterministic_training_gives_the_same_bits(tmp_path):
+    tiny.make(tmp_path)
+    dataset = Dataset.read(tmp_path / "dataset.yaml")
+    encoders = ["model.encoders.image=efficientnet", "train.augmentation=randaug"]
+    settings, _ = resolve(dataset, "low", "bald", ["quick"], [*FAST, *encoders])
+    split = load_split(tmp_path, dataset, "train").to(GPU)
+    with deterministic():
+        one, two = (
+            fit(split, torch.arange(60), torch.arange(60, 90), settings, 0.5, Chance(0, 0)).model.state_dict() for _ in range(2)
+        )
+    assert all(torch.equal(one[key], two[key]) for key in one)
