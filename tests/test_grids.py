@@ -1,6 +1,7 @@
 """Grids and their cells by hand: which there are, what they cost, what is wrong with them."""
 
 import re
+from pathlib import Path
 
 import pytest
 import tiny
@@ -72,7 +73,7 @@ def test_time_is_told_by_the_runs_that_are_done(works):
 def test_the_papers_grids(tmp_path):
     sizes = {name: len(sweep.places(grid.load(name))) for name in plugins.names(grid.GRIDS, ".yaml") if name != "smoke"}
     tables = {f"table{k}": 63 for k in range(7, 17)}
-    assert sizes == {"table1": 4 * 2 * 3, "table2": 252, "table3": 252, "table4": 126} | tables
+    assert sizes == {"table1": 4 * 2 * 3, "table2": 252, "table3": 252, "table4": 126, "pitfalls": 5 * 3 * 5 * 3} | tables
     drops = {p.dataset: p.moddrop for p in sweep.places(grid.load("table2"))}
     assert drops == {"missing": True, "share": True, "unique": True, "synergy": False}
     for name in drops:  # manifests alone are read
@@ -134,6 +135,20 @@ def test_a_dataset_that_make_makes_small_is_made_small_by_what_is_said(tmp_path,
     assert small in CliRunner().invoke(app.build(), ["sweep", "smoke"]).stderr
     said = CliRunner().invoke(app.build(), ["sweep", "table9", "--skip-missing"]).stderr
     assert "none of the datasets of table9 is there: data/share; make it by: mmal prepare-share SOURCE" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("cifar10", "mmal prepare-images SOURCE"),
+        ("cifar10-lt", "mmal prepare-images SOURCE --long-tail 50"),
+        ("miotcd", "mmal prepare-images SOURCE --name miotcd"),
+        ("mimic", "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"),
+        ("unique", "mmal gen-quint --setting unique"),
+    ],
+)
+def test_a_dataset_that_is_not_there_comes_with_its_command(name, command):
+    assert datasets.maker(Path("data", name), name) == command
 
 
 def test_small_is_what_make_makes_small():

@@ -10,6 +10,14 @@ from mmal_cli.core.manifest import Dataset
 
 MANIFEST = "dataset.yaml"
 SMALL = " --train 3000 --test 900 --size 32"  # as make (DEMO_TRAIN and so on) makes those that are called so
+REAL = {  # datasets that are not drawn -> the command that makes them
+    "share": "mmal prepare-share SOURCE",
+    "food101": "mmal prepare-food101 SOURCE",
+    "mimic": "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG",
+    "miotcd": "mmal prepare-images SOURCE --name miotcd",
+    "cifar10-lt": "mmal prepare-images SOURCE --long-tail 50",
+    **dict.fromkeys(("cifar10", "cifar100", "isic2019"), "mmal prepare-images SOURCE"),
+}
 SETTINGS = "../data_recipes/quint/settings"  # seen from the package; listed, never imported
 
 
@@ -55,9 +63,8 @@ def read_all(folders: Mapping[str, Path]) -> dict[str, Dataset]:
 
 def maker(folder: Path, name: str) -> str:
     """The command that would make this dataset folder."""
-    real = {name: f"mmal prepare-{name} SOURCE" for name in ("share", "food101")}
-    real["mimic"] = "mmal prepare-mimic MIMIC_IV MIMIC_IV_ECG"
-    if name not in real:
+    command = REAL.get(name)
+    if command is None:
         name = name if name in plugins.names(SETTINGS, ".yaml") else "synergy"
-    command = real.get(name, f"mmal gen-quint --setting {name}{SMALL if name.endswith('-small') else ''}")
+        command = f"mmal gen-quint --setting {name}{SMALL if name.endswith('-small') else ''}"
     return command if folder == Path("data", name) else f"{command} --out {shlex.quote(str(folder))}"
