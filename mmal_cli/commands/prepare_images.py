@@ -15,21 +15,21 @@ CIFAR_SIZE = 32
 
 Source = Annotated[
     Path,
-    typer.Argument(help="Folder of CIFAR, ISIC 2019, or with a folder for each class; nothing in it is changed."),
+    typer.Argument(metavar="SOURCE", help="Folder of CIFAR, ISIC 2019, or with a folder for each class; it is not changed."),
 ]
 Layout = Annotated[
     Literal["auto", "cifar10", "cifar100", "isic2019", "folders"],
-    typer.Option(help="What SOURCE is."),
+    typer.Option(metavar="NAME", help="What SOURCE is: cifar10, cifar100, isic2019, folders, or auto: as it looks."),
 ]
-Name = Annotated[str | None, typer.Option(help="Of the dataset, which picks its protocol; default: by the layout.")]
-Size = Annotated[int, typer.Option(help="Height and width of images from files, in pixels.", min=32, max=512)]
+Name = Annotated[str | None, typer.Option(metavar="NAME", help="Of the dataset, picks its protocol; default: by the layout.")]
+Size = Annotated[int, typer.Option(metavar="PIXELS", help="Height and width of images from files.", min=32, max=512)]
 LongTail = Annotated[
     int | None,
-    typer.Option("--long-tail", help="How much rarer the last class is than the first: 50 for CIFAR-10-LT.", min=2),
+    typer.Option(metavar="TIMES", help="How much rarer the last class is than the first: 50 for CIFAR-10-LT.", min=2),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder to make; default: data/NAME.")]
+Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder to make; default: data/NAME.")]
 Download = Annotated[bool, typer.Option("--download", help="Let torchvision fetch CIFAR into SOURCE (170 MB).")]
-Jobs = Annotated[int | None, typer.Option(help="Processes; default: one for each core. The images do not depend on it.", min=1)]
+Jobs = Annotated[int | None, typer.Option(metavar="N", help="Processes; default: one a core. No image depends on it.", min=1)]
 Force = Annotated[bool, typer.Option("--force", help="Make it anew, whatever is there.")]
 
 
