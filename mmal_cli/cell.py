@@ -9,6 +9,7 @@ from typing import Any
 from mmal_cli.core import files, plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Run
+from mmal_cli.core.pretrained import RECORD, Pretrained
 from mmal_cli.core.settings import Model, Settings
 
 _sha256 = cache(files.sha256)  # once for all cells of a process
@@ -35,6 +36,8 @@ class Cell:
         model = settings["model"]
         if not settings["shrink"]:
             del settings["shrink"]
+        if folder := model.pop("start"):
+            model["start"] = _begun_with(Path(folder))
         named = {"qm": self.qm, "fusion": model["fusion"]} | {f"encoders.{k}": v for k, v in model["encoders"].items()}
         model["fusion"] = plugins.label(model["fusion"])
         model["encoders"] = {key: plugins.label(name) for key, name in model["encoders"].items()}
@@ -101,6 +104,11 @@ def pretrained(model: Model) -> dict[str, dict[str, str]]:
             except TypeError as error:
                 raise UserError(f"{name}: {error} (options: {options})") from error
     return found
+
+
+def _begun_with(folder: Path) -> dict[str, str]:
+    """sha256 of the weights of a folder of `mmal pretrain`, by modality."""
+    return {name: one.sha256 for name, one in Pretrained.read(folder / RECORD).modalities.items()}
 
 
 def _forget_folder(options: dict[str, dict[str, Any]], encoder: str) -> None:

@@ -38,7 +38,8 @@ def deterministic(asked: bool = True) -> Iterator[None]:
     Raises:
         UserError: an operation of the run has no such form on this device.
     """
-    before, filling = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
     if asked:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it begins
         torch.use_deterministic_algorithms(True)
@@ -50,7 +51,7 @@ def deterministic(asked: bool = True) -> Iterator[None]:
             raise
         raise UserError(f"{str(error).partition('. ')[0]}; run it without --deterministic") from error
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warns)
         torch.utils.deterministic.fill_uninitialized_memory = filling
 
 

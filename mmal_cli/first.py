@@ -29,7 +29,7 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     made anew.
     """
     device = train.labels.device
-    path = folder / name(cell, dropout, device.type)
+    path = folder / name(cell, dropout, device.type, deterministic=torch.are_deterministic_algorithms_enabled())
     state = _read(path, device)
     if state is None:
         fitted = fit()
@@ -45,13 +45,18 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     return Fitted(model.eval(), state["best_epoch"], state["validation"])
 
 
-def name(cell: Cell, dropout: float, device: str, threads: int | None = None) -> str:
+def name(cell: Cell, dropout: float, device: str, threads: int | None = None, deterministic: bool = False) -> str:
     """The model's file; cells that share a model have the same.
 
-    `device` is a type: cpu, cuda. On the CPU the last bits depend on how many threads there are, by default those of now.
+    `device` is a type: cpu, cuda. On the CPU the last bits depend on how many threads there are, by default those of now, on
+    a GPU on whether its kernels are to be deterministic.
     """
     found = _depends_on(cell, dropout, device)
-    return f"{files.identity(found | ({'threads': threads or torch.get_num_threads()} if device == 'cpu' else {}))}.pt"
+    if device == "cpu":
+        found["threads"] = threads or torch.get_num_threads()
+    elif deterministic:
+        found["deterministic"] = True
+    return f"{files.identity(found)}.pt"
 
 
 def size(cell: Cell) -> int:

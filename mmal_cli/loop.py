@@ -92,7 +92,6 @@ def run_active_learning(
         cycles = _run_cycles(Bench(cell, command, method, train, test, validation, pool), folder, on_progress)
     packages = ("torch", "torchvision", "numpy", *(("transformers",) if "weights" in cell.content else ()))
     info = made(started, command, packages) | {"device": device_name(device)}
-    info |= {"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {}
     run = Run(id=files.identity(cell.identity), config=cell.content, inputs=cell.inputs, cycles=cycles, made=info)
     run.write(folder / RECORD)
     return True
@@ -190,6 +189,7 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
         metrics={subset_name(subset): metrics(x, bench.test.labels) for subset, x in logits.items()},
         seconds={name: round(b - a, 3) for name, a, b in zip(("train", "test", "query"), clock, clock[1:], strict=False)},
         peak_memory_mb=peak_memory_mb(bench.train.labels.device),
+        deterministic=torch.are_deterministic_algorithms_enabled() or None,
         asked=_asked(bench.train, pool, selected) if len(selected) else None,
     )
     halves = {f"test_logits/{subset_name(s)}": x.clamp(-HALF, HALF).half().cpu().numpy() for s, x in logits.items()}

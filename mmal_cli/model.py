@@ -1,6 +1,7 @@
 """The network of every run: an encoder and a projection for each modality, a fusion, a linear head."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
+from mmal_cli.core.pretrained import RECORD, Pretrained, intact
 from mmal_cli.core.settings import Model as ModelSettings
 from mmal_cli.core.settings import Scale, Settings, for_name
 
@@ -38,6 +40,8 @@ class Model(nn.Module):
         self.names = tuple(modality.name for modality in modalities)
         self.adapters = nn.ModuleDict({m.name: _adapter(m, normalise) for m in modalities})
         self.encoders = nn.ModuleDict({m.name: _encoder(m, settings) for m in modalities})
+        if settings.start:
+            _begin(self.encoders, Path(settings.start))
         self.width = _width(self.encoders, settings)
         self.projections = nn.ModuleDict({name: _projection(encoder, settings) for name, encoder in self.encoders.items()})
         fusion = plugins.load("fusions", settings.fusion, "fusion", must_have="Fusion")
@@ -119,6 +123,18 @@ def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
                 f"--set model.encoders.{modality.name}=wordbag"
             )
     return encoder
+
+
+def _begin(encoders: Mapping[str, nn.Module], folder: Path) -> None:
+    """Gives encoders the weights of a folder of `mmal pretrain`."""
+    found = Pretrained.read(folder / RECORD).modalities
+    intact(folder, [found[name] for name in encoders if name in found])
+    for name in encoders.keys() & found.keys():
+        try:
+            encoders[name].load_state_dict(torch.load(folder / found[name].file, map_location="cpu", weights_only=True))
+        except RuntimeError as error:  # images of another size may take another stem
+            why = str(error).splitlines()[-1].strip()
+            raise UserError(f"{folder / found[name].file} does not fit the encoder of {name}: {why}") from error
 
 
 def _width(encoders: Mapping[str, nn.Module], settings: ModelSettings) -> int:

@@ -5,7 +5,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Literal
 
 import typer
@@ -40,6 +40,13 @@ def progress(title: str, unit: str, mode: str = "auto") -> Iterator[Callable[[in
         with Bar(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def several(title: str, unit: str, mode: str = "auto") -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Gives a function to call with a name, which gives what `progress` gives, a bar for each name."""
+    with ExitStack() as bars:
+        yield lambda name: bars.enter_context(progress(f"{title} {name}", unit, mode))
 
 
 def _plain(title: str, unit: str) -> Callable[[int, int], None]:

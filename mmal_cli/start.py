@@ -41,7 +41,7 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside}")
     _every_class(labels[left], cell, "left in train beside the validation samples")
     if isinstance(settings.start_set, int):
-        _of_every_class(labels[left], settings.start_set, cell)
+        _of_every_class(labels[left], min(settings.start_set, budget.start // train.classes), cell)
     pool = Pool(len(labels), taken.nonzero().flatten())
     pool.label(pick(left, labels, budget.start, settings.start_set, train.classes))
     return pool, validation

@@ -57,7 +57,7 @@ def expand(grid: Grid, root: Path, out: Path, device: str, deterministic: bool =
         folder = cell.folder(out)
         if folder in works:
             raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
-        command, first = al_run(folders[place.dataset], place, grid), _first(cell, folder, device, count)
+        command, first = al_run(folders[place.dataset], place, grid), _first(cell, folder, device, count, deterministic)
         command += " --deterministic" * deterministic
         works[folder] = Work(cell, folders[place.dataset], out, command, first, count, deterministic)
     return list(works.values())
@@ -75,14 +75,14 @@ def cells(grid: Grid, read: Mapping[str, Dataset]) -> Iterator[tuple[Place, Cell
         yield place, Cell(read[place.dataset], place.qm, place.regime, place.seed, resolved[key])
 
 
-def _first(cell: Cell, folder: Path, device: str, count: int | None) -> Path:
+def _first(cell: Cell, folder: Path, device: str, count: int | None, deterministic: bool) -> Path:
     """Where the cell's first model lies, or will; also checks its query method."""
     from mmal_cli import first
     from mmal_cli.method import load_method
 
     needs = load_method(cell.qm, cell.settings.query_options).needs
     dropout = cell.settings.model.mc_dropout if "passes" in needs else 0.0
-    return folder.parents[1] / first.FOLDER / first.name(cell, dropout, device, count)
+    return folder.parents[1] / first.FOLDER / first.name(cell, dropout, device, count, deterministic)
 
 
 def overlays(place: Place, grid: Grid) -> list[str]:

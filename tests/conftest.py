@@ -29,7 +29,7 @@ def tiny_data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mmal():
     """Runs `mmal` as a user does, in a process of its own; returns the finished process."""
 

@@ -127,23 +127,88 @@ def holding(**counts):
     return lambda place: folders(place, counts)
 
 
+def table(text: str | bytes):
+    def make(place):
+        isic(place, [])
+        (place / layouts.ISIC[0]).write_bytes(text.encode() if isinstance(text, str) else text)
+
+    return make
+
+
+def odd_name(place):
+    folders(place, {"a": 4, "b": 4})
+    (place / "a").rename(place / b"\xff\xfe".decode(errors="surrogateescape"))
+
+
+ISIC_LAYOUT, FOLDERS, NAMED = ["--layout", "isic2019"], ["--layout", "folders"], ["--name", "x"]
 WRONG = [
-    (empty("."), [], "is none of the layouts that are known: cifar10: cifar-10-batches-py/; "),
-    (empty("cifar-100-python"), [], "cifar-100-python/train not found (nor test, meta); put it there"),
-    (empty("cifar-100-python", "cifar-10-batches-py"), [], "holds cifar10 and cifar100; say which: --layout cifar10"),
-    (holding(a=4, b=4), [], "has no name of its own; give the dataset one, such as: --name miotcd"),
-    (holding(a=4, b=3), ["--name", "x"], "class b has 3 images, expected 4 or more"),
-    (holding(a=20, b=20), ["--name", "x", "--long-tail", "90"], "a long tail of 90 leaves class b none of its 14 images"),
+    (3, empty("."), [], "is none of the layouts that are known: cifar10: cifar-10-batches-py/; "),
+    (3, lambda place: None, [], "source is no folder; to fetch CIFAR into it: --layout cifar10 --download"),
+    (3, empty("cifar-100-python"), [], "cifar-100-python/train not found (nor test, meta); put it there"),
+    (2, empty("cifar-100-python", "cifar-10-batches-py"), [], "holds cifar10 and cifar100; say which: --layout cifar10"),
+    (2, holding(a=4, b=4), [], "has no name of its own; give the dataset one, such as: --name miotcd"),
+    (2, holding(a=4, b=4), ["--name", "my/set"], "--name 'my/set' is to have letters, digits, _ and - alone"),
+    (3, holding(a=4, b=3), NAMED, "class b has 3 images, expected 4 or more"),
+    (3, holding(a=20, b=20), [*NAMED, "--long-tail", "90"], "a long tail of 90 leaves class b none of its 14 images"),
+    (3, holding(a=9), [*NAMED, *FOLDERS], "has not the layout folders: a folder for each class, or "),
+    (3, holding(a=4, b=4), ISIC_LAYOUT, "has not the layout isic2019: ISIC_2019_Training_GroundTruth.csv beside"),
+    (3, table("name,A,B\nx,1,0\n"), ISIC_LAYOUT, "has no column `image` beside one for each class, or no rows"),
+    (3, table("image,A,B\n"), ISIC_LAYOUT, "has no column `image` beside one for each class, or no rows"),
+    (3, table("image,A,B\nx,1,0,1\n"), ISIC_LAYOUT, "line 2: "),
+    (3, table(b"image,A,B\n\xff\xff,1,0\n"), ISIC_LAYOUT, "could not be read as a table: 'utf-8' codec can't decode"),
+    (3, odd_name, NAMED, "has a name that is not UTF-8: "),
 ]
 
 
-@pytest.mark.parametrize(("make", "words", "said"), WRONG)
-def test_what_is_wrong_is_one_message(mmal, tmp_path, make, words, said):
+@pytest.mark.parametrize(("code", "make", "words", "said"), WRONG)
+def test_what_is_wrong_is_one_message(mmal, tmp_path, code, make, words, said):
     make(tmp_path / "source")
     done = mmal("prepare-images", tmp_path / "source", *words, "--size", 32, "--jobs", 1, cwd=tmp_path)
-    assert (done.returncode in (2, 3), done.stdout) == (True, "")
+    assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_what_is_not_read_and_what_is_left_out_is_said(mmal, tmp_path):
+    source = folders(tmp_path / "s" / "train", {"a": 9, "b": 8}).parent
+    for name in ("train/.hidden", "train/scans", "val/a"):
+        (source / name).mkdir(parents=True)
+        (source / name / ("x.tif" if name == "train/scans" else "x.png")).write_bytes(picture(1))
+    (source / "train" / "a" / "._000.png").write_bytes(b"of macOS")
+    (source / "train" / "b" / "000.png").write_bytes(b"broken")
+    done = made(tmp_path, source, "--name", "odd", "--size", 32, mmal=mmal)
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    ends = ", ".join(sorted(layouts.ENDS))
+    assert notes == ["note: val/ is not read", f"note: scans/ has no file that ends in {ends}, so it is no class"]
+    (left_out,) = (line.split() for line in done.stdout.splitlines() if "left out: image unreadable" in line)
+    assert sorted(left_out[-2:]) == ["0", "1"]
+
+
+def test_counts_of_files_leave_out_what_is_reserved(mmal, tmp_path):
+    source = folders(tmp_path / "s", {"a": 40, "b": 40})
+    done = made(tmp_path, source, "--name", "tail", "--size", 32, "--long-tail", 3, mmal=mmal)
+    dataset = Dataset.read(tmp_path / "data" / "tail" / "dataset.yaml")
+    train = shards.read_split(tmp_path / "data" / "tail", dataset, "train")
+    assert dataset.counts["train"]["classes"] == np.bincount(train.label[~train.reserved]).tolist() == [27, 9]
+    assert train.reserved.sum() == 6
+    assert "reserved for validation       6" in done.stdout
+    assert {name.partition("/")[0] for name in train.id} == {"a", "b"}
+
+
+def test_one_folder_is_of_one_name(mmal, tmp_path):
+    source = folders(tmp_path / "s", {"a": 4, "b": 4})
+    made(tmp_path, source, "--name", "one", "--size", 32, "--out", "d", mmal=mmal)
+    done = mmal("prepare-images", source, "--name", "two", "--size", 32, "--out", "d", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "d holds the same images as the dataset one; choose another --out, or --force" in done.stderr
+
+
+def test_isic_s_other_folders_are_no_classes(tmp_path):
+    isic(tmp_path, [("ISIC_1", 1.0, 0.0, 0.0), ("ISIC_2", 0.0, 1.0, 0.0)])
+    (tmp_path / "ISIC_2019_Test_Input").mkdir()
+    (tmp_path / "ISIC_2019_Test_Input" / "x.jpg").write_bytes(picture(1))
+    assert layouts.find(tmp_path) == "isic2019"
 
 
 def test_a_long_tail_has_the_counts_of_the_paper_and_reserves_a_tenth_for_validation():
@@ -188,6 +253,19 @@ def test_a_start_set_that_takes_more_of_a_class_than_there_is(long_tailed):
     message = "the start set takes 11 of each class, and c has 9 beside validation; take fewer, or any: --set start_set=random"
     with pytest.raises(UserError, match=message):
         begun(*long_tailed, "start_set=11", "regimes.low.start=40")
+    _, pool, _ = begun(*long_tailed, "start_set=11")  # of 20, no more than 6 of each
+    assert pool.labelled.sum() == 20
+
+
+def test_quick_takes_its_share_of_what_is_reserved(long_tailed):
+    settings, _ = resolve(long_tailed[1], "low", "random", ["quick"])
+    assert settings.budget.validation == 6
+
+
+def test_validation_can_have_so_many_of_each_class_and_then_any(long_tailed):
+    train, _, validation = begun(*long_tailed, "validation_set=2")
+    assert torch.bincount(train.labels[validation], minlength=3).min() >= 2
+    assert len(validation) == 15
 
 
 def test_more_validation_than_is_reserved(long_tailed):

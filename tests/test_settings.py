@@ -130,6 +130,8 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number():
         ("low", [], ["model.encoders.imagee=convnet"], r"unknown modality or kind in model.encoders 'imagee'.*'image'\?"),
         ("low", [], ["normalise.imge.std=[1]", "normalise.imge.mean=[0]"], r"unknown modality or kind in normalise 'imge'"),
         ("low", [], ["model.encoder_options.convnett.base=3"], r"unknown encoder in model.encoder_options 'convnett'"),
+        ("low", [], ["start_set=0"], r"start_set: Input should be 'balanced' or 'random' or: Input should be greater than"),
+        ("low", [], ["model.width=encode"], r"model.width: Input should be a valid integer.* or: Input should be 'encoder'"),
         ("low", [], ["train.moddrop.mode=both"], r"train.moddrop.mode: Input should be 'one' or 'bernoulli'"),
     ],
 )
@@ -201,8 +203,8 @@ def test_a_wrong_key_in_a_file_names_the_file_and_the_nearest_key(tmp_path):
 @pytest.mark.parametrize("name", plugins.names("protocols", ".yaml"))
 def test_every_protocol_resolves(name):
     for regime in ("low", "mid", "high"):
-        overlay = [name] if name not in ("default", *PAPER) else []
-        assert isinstance(resolve(dataset(name, 10), regime, "badge", overlay)[0], Settings)
+        overlay = [name] if name in ("quick", "self-sl") else []
+        assert isinstance(resolve(dataset("own" if overlay else name), regime, "badge", overlay)[0], Settings)
 
 
 def test_print_config_shows_values_and_sources(tiny_data, mmal):

@@ -176,7 +176,7 @@ def test_a_damaged_record_is_called_damaged_and_left_as_it_is(works, tmp_path, w
     done = CliRunner().invoke(app.build(), words)
     assert (done.exit_code, summary(done.stdout)) == (3, [1, 0, 0, 0, 1])
     assert f"damaged: {said}" in done.stdout
-    assert "1 record is damaged: remove that run.yaml, and the same sweep makes it anew from its cycles" in done.stderr
+    assert "1 record cannot be read (above: why); without its run.yaml the same sweep makes it anew" in done.stderr
     assert "of other settings" not in done.stderr
     assert record.read_text() == "kind: ru"
     kcg.folder.mkdir(parents=True)
@@ -197,6 +197,8 @@ def test_cells_have_the_same_threads_on_every_engine_and_models_know_them(works,
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert first.name(two.cell, 0.0, "cpu") == two.first.name, "the run itself makes it there"
     assert first.name(two.cell, 0.0, "cuda", 1) == first.name(two.cell, 0.0, "cuda", 2)
+    assert first.name(two.cell, 0.0, "cuda") != first.name(two.cell, 0.0, "cuda", deterministic=True)
+    assert first.name(two.cell, 0.0, "cpu") == first.name(two.cell, 0.0, "cpu", deterministic=True)
 
 
 def test_make_runs_what_the_figures_show_and_brings_what_an_engine_needs(tmp_path):

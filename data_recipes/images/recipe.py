@@ -1,7 +1,8 @@
 """The recipe `images`: one modality, `image`; a fixed quarter of each class for test where the source has no test split.
 
 A long tail and the samples that are reserved for validation follow realistic-al's CIFAR-10-LT (Lueth et al. 2023): a tenth of
-train is kept for validation, balanced; of what is left, class c of C keeps n f^(-c / (C - 1)), n what the smallest class has.
+the smallest class is kept for validation, and as many of each other; of what is left, class c of C keeps n f^(-c / (C - 1)), n
+what the smallest class has.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,11 @@ from data_recipes.images.sources import Content, rank
 from data_recipes.order import shuffled
 from mmal_cli.core.build import Plan
 from mmal_cli.core.errors import BAD_DATA, UserError
+from mmal_cli.core.manifest import RESERVED
 from mmal_cli.core.shards import Samples
 
 CHUNK = 64  # images that one process decodes at a time
-RESERVED = 10  # one in so many of train, where there is a long tail
+PART = 10  # one in so many of train, where there is a long tail
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ def order(labels: np.ndarray, class_names: Sequence[str], long_tail: int | None)
     if long_tail is None:
         return position, None
     of_class, classes = labels[position], len(class_names)
-    each = len(labels) // RESERVED // classes
-    most = int(np.bincount(labels, minlength=classes).min()) - each
+    least = int(np.bincount(labels, minlength=classes).min())
+    each = least // PART
+    most = least - each
     wanted = np.array([int(most * (1 / long_tail) ** (c / (classes - 1))) for c in range(classes)])
     if wanted[-1] < 1:
         raise UserError(f"a long tail of {long_tail} leaves class {class_names[-1]} none of its {most} images", BAD_DATA)
@@ -57,7 +60,7 @@ def head(images: Images) -> dict[str, Any]:
     classes = len(images.class_names)
     counts = {"train": {"classes": np.bincount(content.labels["train"][pool], minlength=classes).tolist()}}
     if reserved is not None:
-        counts["train"]["reserved for validation"] = int(reserved.sum())
+        counts["train"][RESERVED] = int(reserved.sum())
     counts["test"] = {"classes": np.bincount(content.labels["test"], minlength=classes).tolist()}
     return {
         "name": images.name,
@@ -98,7 +101,7 @@ def plans(images: Images) -> dict[str, Plan]:
                     inputs={"image": part.pixels},
                     present=np.ones((len(kept), 1), dtype=bool),
                     label=labels[positions[kept]],
-                    id=np.array([f"{split}-{number:08d}" for number in kept], dtype="U"),
+                    id=np.array([content.name(split, position) for position in positions[kept]], dtype="U"),
                     factors={},
                     reserved=None if reserved is None else reserved[kept],
                     dropped=part.dropped,

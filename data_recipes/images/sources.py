@@ -36,6 +36,9 @@ class Content(Protocol):
     labels: Mapping[str, np.ndarray]
     digest: str
 
+    def name(self, split: str, position: int) -> str:
+        """Which image it is, in the source's own terms."""
+
     def parts(self, split: str, positions: Sequence[np.ndarray]) -> Iterator[Part]:
         """The images at each of some sets of positions, set by set."""
 
@@ -53,6 +56,10 @@ class InMemory:
             digest.update(np.ascontiguousarray(splits[split].label, dtype="<i8"))
             digest.update(np.ascontiguousarray(splits[split].pixels))
         self.digest = digest.hexdigest()[:12]
+
+    def name(self, split: str, position: int) -> str:
+        """The split and the place in it."""
+        return f"{split}-{position:08d}"
 
     def parts(self, split: str, positions: Sequence[np.ndarray]) -> Iterator[Part]:
         """(n, 32, 32, 3) -> (n, 3, 32, 32)."""
@@ -80,6 +87,10 @@ class OnDisk:
             on_progress(len(digests), len(files))
         known = json.dumps([[*file, digest] for file, digest in zip(files, digests, strict=True)])
         self.digest = hashlib.sha256(known.encode()).hexdigest()[:12]
+
+    def name(self, split: str, position: int) -> str:
+        """The file's path in the source."""
+        return self.splits[split][position].name
 
     def parts(self, split: str, positions: Sequence[np.ndarray]) -> Iterator[Part]:
         """Decoded in several processes, in order."""

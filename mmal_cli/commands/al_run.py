@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,9 @@ Seed = Annotated[int, typer.Option(metavar="N", help="The one integer that all c
 Dropping = Annotated[
     bool | None, typer.Option("--moddrop/--no-moddrop", metavar="", help="Modality dropout; default: the protocol's.")
 ]
+Pretrained = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Of mmal pretrain: encoders begin with its weights in every cycle.")
+]
 Gpu = Annotated[str, typer.Option(metavar="auto|none|N", help="A GPU if there is one, the CPU, or the GPU of this number.")]
 With = Annotated[
     list[str] | None, typer.Option("--with", metavar="NAME|FILE", help="Overlay: quick, or a YAML file; may be repeated.")
@@ -47,6 +51,7 @@ def al_run(
     data: Data = None,
     seed: Seed = 0,
     moddrop: Dropping = None,
+    pretrained: Pretrained = None,
     gpu: Gpu = "auto",
     overlays: With = None,
     assignments: Assignments = None,
@@ -62,7 +67,8 @@ def al_run(
     folder = datasets.choose(data)
     dataset = datasets.read(folder)
     plugins.find("queries", qm, "query method")
-    resolved, sources = settings.resolve(dataset, regime, qm, overlays or (), assignments or (), moddrop)
+    assignments = [*(assignments or ()), *([f"model.start={json.dumps(str(pretrained))}"] if pretrained else [])]
+    resolved, sources = settings.resolve(dataset, regime, qm, overlays or (), assignments, moddrop)
     if print_config:
         _print(resolved.model_dump(mode="json"), sources)
         return
@@ -76,7 +82,7 @@ def al_run(
         show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
     device = devices.choose_device(gpu)
     cell = Cell(dataset, qm, regime, seed, resolved)
-    command = _command(folder, cell, overlays or (), assignments or (), moddrop) + " --deterministic" * deterministic
+    command = _command(folder, cell, overlays or (), assignments, moddrop) + " --deterministic" * deterministic
     with (
         devices.deterministic(deterministic),
         show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar,

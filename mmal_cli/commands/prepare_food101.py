@@ -43,6 +43,7 @@ def prepare_food101(
     from data_recipes.workers import cores, processes
     from mmal_cli.core import minilm as weights
     from mmal_cli.core.build import build
+    from mmal_cli.core.datasets import gaps
 
     layout = layouts.find(source, text)
     show.note(f"{source} has the layout {layout}: {layouts.SHOWN[layout]}")
@@ -60,7 +61,7 @@ def prepare_food101(
             dataset, made = build(out, head, plans, command=command, force=force, on_progress=bar, packages=packages)
     if not made:
         show.note(f"already done: {out}")
-    for note in (*food.notes, *_gaps(dataset)):
+    for note in (*food.notes, *gaps(dataset)):
         show.note(f"note: {note}")
     show.table("", ["", *dataset.splits], _rows({split: dataset.counts[split] for split in dataset.splits}))
     show.result(out)
@@ -84,15 +85,3 @@ def _rows(counts: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         row("samples", [sum(found["classes"]) for found in counts.values()]),
         *rows("noted", ""),
     ]
-
-
-def _gaps(dataset: Any) -> list[str]:
-    """Classes without a sample; runs refuse those that train lacks."""
-    found = []
-    for split in dataset.splits:
-        empty = [name for name, n in zip(dataset.class_names, dataset.counts[split]["classes"], strict=True) if not n]
-        if empty:
-            refused = "; runs refuse such a dataset" if split == "train" else ""
-            more = ", ..." if len(empty) > 5 else ""
-            found.append(f"{split} has no sample of {', '.join(empty[:5])}{more}{refused}")
-    return found

@@ -1,13 +1,19 @@
 """`mmal prepare-images`: a dataset of one modality, for the protocol of unimodal active learning."""
 
+from __future__ import annotations
+
+import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mmal_cli import official, show
-from mmal_cli.core.errors import WRONG_USE, UserError
+from mmal_cli.core.errors import UserError
+
+if TYPE_CHECKING:
+    from mmal_cli.core.manifest import Dataset
 
 STAGE = 1.4
 CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
@@ -49,37 +55,55 @@ def prepare_images(
     from data_recipes.images import layouts, recipe, sources
     from data_recipes.workers import cores, processes
     from mmal_cli.core.build import build
+    from mmal_cli.core.datasets import gaps
+    from mmal_cli.core.manifest import NAME
 
     found = layouts.find(source) if layout == "auto" else layout
     show.note(f"{source} has the layout {found}: {layouts.SHOWN[found]}")
     name = name or _name(source, found, long_tail)
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"--name {name!r} is to have letters, digits, _ and - alone, since it becomes part of paths")
+    out = out or Path("data", name)
     with processes(jobs or cores()) as in_order:
         if found in CIFAR:
-            size = CIFAR_SIZE
             splits, class_names = official.cifar(source, CIFAR[found], download, show.note)
-            content = sources.InMemory(splits)
+            size, content, notes = CIFAR_SIZE, sources.InMemory(splits), []
         else:
-            listing = layouts.listing(source, found)
-            class_names = listing.class_names
+            class_names, *_, notes = listing = layouts.listing(source, found)
             with show.progress("reading", "files", progress) as bar:
                 content = sources.OnDisk(source, listing, size, in_order, bar)
         images = recipe.Images(name, found, class_names, size, long_tail, content)
+        head, plans, packages = recipe.head(images), recipe.plans(images), ("torchvision",) if found in CIFAR else ()
         with show.progress(name, "images", progress) as bar:
-            head, plans, out = recipe.head(images), recipe.plans(images), out or Path("data", name)
-            command = _command(images)
-            dataset, made = build(out, head, plans, command=command, force=force, on_progress=bar, packages=("torchvision",))
+            options = {"command": _command(images), "force": force, "on_progress": bar, "packages": packages}
+            dataset, made = build(out, head, plans, **options)
+    if dataset.name != name:
+        raise UserError(f"{out} holds the same images as the dataset {dataset.name}; choose another --out, or --force")
     if not made:
         show.note(f"already done: {out}")
-    rows = [[c, *(f"{dataset.counts[s]['classes'][n]:,}" for s in dataset.splits)] for n, c in enumerate(dataset.class_names)]
-    show.table("", ["class", *dataset.splits], rows)
-    for note in dataset.notes:
+    for note in (*notes, *dataset.notes, *gaps(dataset)):
         show.note(f"note: {note}")
+    show.table("", ["class", *dataset.splits], _rows(dataset))
     show.result(out)
+
+
+def _rows(dataset: Dataset) -> list[list[str]]:
+    """How many images of each class there are, then what else there is to count."""
+    from mmal_cli.core.manifest import RESERVED
+
+    counts = [dataset.counts[split] for split in dataset.splits]
+    rows = [[name, *(f"{of['classes'][n]:,}" for of in counts)] for n, name in enumerate(dataset.class_names)]
+    if (reserved := counts[0].get(RESERVED)) is not None:
+        rows.append([RESERVED, f"{reserved:,}", ""])
+    for kind, before in (("dropped", "left out: "), ("noted", "")):
+        names = sorted({name for of in counts for name in of.get(kind, {})})
+        rows += [[f"{before}{name}", *(f"{of.get(kind, {}).get(name, 0):,}" for of in counts)] for name in names]
+    return rows
 
 
 def _name(source: Path, layout: str, long_tail: int | None) -> str:
     if layout == "folders":
-        raise UserError(f"{source} has no name of its own; give the dataset one, such as: --name miotcd", WRONG_USE)
+        raise UserError(f"{source} has no name of its own; give the dataset one, such as: --name miotcd")
     return layout if long_tail is None else f"{layout}-lt"
 
 

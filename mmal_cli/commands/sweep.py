@@ -197,5 +197,5 @@ def _print_summary(seen: Sequence[Seen], outcomes: Sequence[Outcome], again: dic
         said = "1 cell is" if len(refused) == 1 else f"{len(refused)} cells are"
         show.note(f"{said} of other settings than the grid's: no table of this grid can be made of this folder of runs")
     if damaged:
-        said = "1 record is" if len(damaged) == 1 else f"{len(damaged)} records are"
-        show.note(f"{said} damaged: remove that run.yaml, and the same sweep makes it anew from its cycles")
+        said = "1 record" if len(damaged) == 1 else f"{len(damaged)} records"
+        show.note(f"{said} cannot be read (above: why); without its run.yaml the same sweep makes it anew from a run's cycles")

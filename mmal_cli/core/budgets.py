@@ -1,9 +1,12 @@
-"""Budgets: a number, "5C" (five for each class), "20%" (of the train split, rounded down), or a list: the least counts."""
+"""Budgets: a number, "5C" (five for each class), "20%" (of the train split, rounded down), or a list: the least counts.
+
+A share for validation is of the samples that are reserved for it, where there are such.
+"""
 
 from typing import Any
 
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.manifest import RESERVED, Dataset
 
 Amount = int | str | list[int | str]
 
@@ -24,5 +27,6 @@ def count(key: str, value: Any, dataset: Dataset) -> Any:
             f"budget {key} is {value!r}, expected a number, a multiple of the classes such as 5C or a share of train, 20%"
         )
     if unit == "%":
-        return dataset.splits["train"].samples * int(number) // 100
+        reserved = dataset.counts.get("train", {}).get(RESERVED) if key == "validation" else None
+        return (reserved or dataset.splits["train"].samples) * int(number) // 100
     return int(number) * (dataset.classes if unit else 1)

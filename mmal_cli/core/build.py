@@ -116,8 +116,8 @@ def _counts(folder: Path, draft: Dataset, split: str, splits: Mapping[str, Split
     tally = {name: Counter() for name in ("present", "dropped", "noted")}
     classes = np.zeros(draft.classes, dtype=np.int64)
     for shard in splits[split].shards:
-        label, present = shards.read_presence(folder / shard.file)
-        classes += np.bincount(label, minlength=draft.classes)
+        label, present, reserved = shards.read_presence(folder / shard.file)
+        classes += np.bincount(label[~reserved], minlength=draft.classes)
         names = ("+".join(m.name for m, has in zip(draft.modalities, row, strict=True) if has) for row in present)
         tally["present"].update(names)
         written = shards.read_attributes(folder / shard.file)

@@ -68,3 +68,15 @@ def maker(folder: Path, name: str) -> str:
         name = name if name in plugins.names(SETTINGS, ".yaml") else "synergy"
         command = f"mmal gen-quint --setting {name}{SMALL if name.endswith('-small') else ''}"
     return command if folder == Path("data", name) else f"{command} --out {shlex.quote(str(folder))}"
+
+
+def gaps(dataset: Dataset) -> list[str]:
+    """Classes without a sample; runs refuse those that train lacks."""
+    found = []
+    for split in dataset.splits:
+        empty = [name for name, n in zip(dataset.class_names, dataset.counts[split]["classes"], strict=True) if not n]
+        if empty:
+            refused = "; runs refuse such a dataset" if split == "train" else ""
+            more = ", ..." if len(empty) > 5 else ""
+            found.append(f"{split} has no sample of {', '.join(empty[:5])}{more}{refused}")
+    return found

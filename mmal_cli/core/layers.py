@@ -9,9 +9,10 @@ def merged(layers: Sequence[tuple[str, Mapping[str, Any]]], regime: str, qm: str
     found, sources = {}, {}
     for source, layer in layers:
         named, before = layer.get("model", {}).get("fusion"), found.get("model", {})
-        if named and named != before.get("fusion"):  # another fusion has other options
-            before["fusion_options"] = {}
-            sources = {key: place for key, place in sources.items() if not key.startswith("model.fusion_options.")}
+        if named and named != before.get("fusion"):  # another fusion has other options than the one a file has them for
+            options = before.get("fusion_options", {})
+            for key in [key for key in options if not sources.get(f"model.fusion_options.{key}", "").startswith("--set")]:
+                del options[key], sources[f"model.fusion_options.{key}"]
         chosen = dict(layer.get("regimes", {}).get(regime, {}))
         training = chosen.pop("train", {})
         flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}

@@ -16,6 +16,7 @@ from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
 
 FORMAT = 1
 NAME = r"^[A-Za-z0-9_-]+$"  # names become parts of paths
+RESERVED = "reserved for validation"  # in counts.train of a dataset that has such samples
 SHOWN = 60  # characters of what was found that a message shows
 T = TypeVar("T", bound=BaseModel)
 
@@ -153,6 +154,7 @@ class Cycle(Strict):
     seconds: dict[str, float]
     peak_memory_mb: float
     asked: Asked | None = None  # records of an older mmal have none either
+    deterministic: bool | None = None  # True where that was asked for
 
 
 class Run(Manifest):
@@ -175,7 +177,11 @@ def check(model: type[T], raw: Any, place: str, code: int = WRONG_USE) -> T:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first thing that is wrong."""
-    first = error.errors()[0]
+    first, keys = error.errors()[0], {(key,) for key in _keys(model)}
+    branches = [one for one in error.errors() if one["loc"][:-1] == first["loc"][:-1] and one["loc"][-1:] not in keys]
+    if len(branches) > 1 and first in branches:  # of one value that may be of several kinds
+        said = list(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in branches))
+        first = first | {"loc": first["loc"][:-1], "msg": " or: ".join(said)}
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model)), n=1)

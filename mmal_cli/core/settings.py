@@ -1,12 +1,13 @@
 """The settings of a run: model defaults < protocol < --with files < --set, each value knowing where it comes from."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import ConfigDict, Field
 
-from mmal_cli.core import files, layers, manifest, plugins, tuned
+from mmal_cli.core import files, layers, manifest, plugins, pretrained, tuned
 from mmal_cli.core.budgets import Amount, count
 from mmal_cli.core.errors import WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Dataset, Modality, Strict
@@ -35,6 +36,7 @@ class Model(Finite):
     projection_dropout: float = Field(0.0, ge=0, lt=1)
     fusion: str = "transformer"
     fusion_options: dict[str, Any] = {"layers": 2, "heads": 4, "feedforward": 512, "dropout": 0.0, "missing": "mask"}
+    start: str = ""  # a folder of `mmal pretrain`, whose weights encoders begin with
     mc_dropout: float = Field(0.5, gt=0, lt=1)  # before the head, only for methods that need passes
     mc_passes: int = Field(50, ge=1)  # K
 
@@ -156,6 +158,8 @@ def resolve(
     _check_names(settings, stack, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
+    if settings.model.start:
+        pretrained.read(Path(settings.model.start), dataset, settings.model.encoders, settings.model.encoder_options)
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
 
 

@@ -140,10 +140,11 @@ def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
         return None
 
 
-def read_presence(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """label (n,) and present (n, M) of a shard."""
+def read_presence(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """label (n,), present (n, M) and reserved (n,) of a shard."""
     with _opened(path, "r") as file:
-        return file["label"][()], file["present"][()]
+        label = file["label"][()]
+        return label, file["present"][()], file["reserved"][()] if "reserved" in file else np.zeros(len(label), dtype=bool)
 
 
 def read_attributes(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,12 @@ from mmal_cli.core.settings import PROTOCOLS, Protocol, Regime
 from mmal_cli.core.tables import AulcTable, Place, Published
 
 FREE = "train.moddrop.enabled"  # a place in the grid, not a setting
-KEPT = ("model.encoders.", "model.encoder_options", "shrink")  # a record keeps those that its dataset has a use for
+KEPT = (
+    "model.encoders.",
+    "model.encoder_options",
+    "model.start",
+    "shrink",
+)  # a record keeps those that its dataset has a use for
 TRAIN = {"missing": 60_000, "unique": 60_000, "synergy": 60_000, "share": 50_000}  # samples; of the first three mmal's choice
 
 

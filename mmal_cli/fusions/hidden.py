@@ -1,0 +1,25 @@
+"""Hidden fusion: the mean of the tokens that are present, and one hidden layer: with the head an MLP of two layers."""
+
+from torch import Tensor, nn
+
+from mmal_cli.fusions.mean import Fusion as Mean
+
+
+class Fusion(nn.Module):
+    """tokens (B, M, D), present (B, M) bool -> (B, D), not negative.
+
+    The head of "Navigating the Pitfalls" for encoders that were taught without labels; ours: layer normalisation where it has
+    batch normalisation.
+
+    Args:
+        modalities: M.
+        width: D.
+    """
+
+    def __init__(self, modalities: int, width: int) -> None:
+        super().__init__()
+        self.mean = Mean(modalities, width)
+        self.layer = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
+
+    def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
+        return self.layer(self.mean(tokens, present))
