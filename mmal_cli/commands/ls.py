@@ -16,6 +16,7 @@ FOLDERS = {  # what -> folder seen from the package, suffix
     "encoders": ("encoders", ".py"),
     "fusions": ("fusions", ".py"),
     "protocols": ("protocols", ".yaml"),
+    "pretrainings": ("pretrainings", ".yaml"),
     "grids": ("grids", ".yaml"),
     "tunings": ("tunings", ".yaml"),
     "settings": ("../data_recipes/quint/settings", ".yaml"),
@@ -24,7 +25,7 @@ KNOWN = [*FOLDERS, "datasets", "runs"]
 
 
 def ls(what: Annotated[str, typer.Argument(help=f"One of: {', '.join(KNOWN)}.", show_default=False)]) -> None:
-    """List query methods, encoders, fusions, protocols, grids, tunings, settings, or the datasets and runs made so far."""
+    """List query methods, encoders, fusions, protocols, pretrainings, grids, tunings, settings, datasets or runs."""
     from mmal_cli.core.errors import unknown
 
     if what in FOLDERS:

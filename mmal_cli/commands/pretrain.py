@@ -21,7 +21,7 @@ LARGE = 128  # pixels of a side from which on the recipe is simclr-large
 
 RecipeName = Annotated[
     str | None,
-    typer.Option(metavar="NAME|FILE", help="simclr, simclr-large or quick, or your own YAML file; default: by the size."),
+    typer.Option(metavar="NAME|FILE", help="How (mmal ls pretrainings), or your own YAML file; default: by the size."),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="In place of the recipe's.", min=1)]
 Out = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder to make; default: pretrained/<dataset>/seed-<N>.")]
