@@ -146,6 +146,7 @@ WRONG = [
     (3, lambda place: None, [], "source is no folder; to fetch CIFAR into it: --layout cifar10 --download"),
     (3, empty("cifar-100-python"), [], "cifar-100-python/train not found (nor test, meta); put it there"),
     (2, empty("cifar-100-python", "cifar-10-batches-py"), [], "holds cifar10 and cifar100; say which: --layout cifar10"),
+    (2, holding(a=4, b=4), [*NAMED, "--download"], "--download fetches CIFAR alone; what folders is read from has to be there"),
     (2, holding(a=4, b=4), [], "has no name of its own; give the dataset one, such as: --name miotcd"),
     (2, holding(a=4, b=4), ["--name", "my/set"], "--name 'my/set' is to have letters, digits, _ and - alone"),
     (3, holding(a=4, b=3), NAMED, "class b has 3 images, expected 4 or more"),
@@ -168,6 +169,15 @@ def test_what_is_wrong_is_one_message(mmal, tmp_path, code, make, words, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_cifar_has_a_size_of_its_own(mmal, tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    done = mmal("prepare-images", tmp_path, "--size", 64)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: --size 64 is for images from files: CIFAR's have 32 px",
+    )
 
 
 def test_what_is_not_read_and_what_is_left_out_is_said(mmal, tmp_path):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STAGE = 1.4
 CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-CIFAR_SIZE = 32
+SIZE, CIFAR_SIZE = 224, 32
 
 Source = Annotated[
     Path,
@@ -28,7 +28,12 @@ Layout = Annotated[
     typer.Option(metavar="NAME", help="What SOURCE is: cifar10, cifar100, isic2019, folders, or auto: as it looks."),
 ]
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Of the dataset, picks its protocol; default: by the layout.")]
-Size = Annotated[int, typer.Option(metavar="PIXELS", help="Height and width of images from files.", min=32, max=512)]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS", help="Height and width of images from files; default: 224. CIFAR's have 32.", min=32, max=512
+    ),
+]
 LongTail = Annotated[
     int | None,
     typer.Option(metavar="TIMES", help="How much rarer the last class is than the first: 50 for CIFAR-10-LT.", min=2),
@@ -43,7 +48,7 @@ def prepare_images(
     source: Source,
     layout: Layout = "auto",
     name: Name = None,
-    size: Size = 224,
+    size: Size = None,
     long_tail: LongTail = None,
     out: Out = None,
     download: Download = False,
@@ -56,14 +61,12 @@ def prepare_images(
     from data_recipes.workers import cores, processes
     from mmal_cli.core.build import build
     from mmal_cli.core.datasets import gaps
-    from mmal_cli.core.manifest import NAME
 
     found = layouts.find(source) if layout == "auto" else layout
     show.note(f"{source} has the layout {found}: {layouts.SHOWN[found]}")
     name = name or _name(source, found, long_tail)
-    if not re.fullmatch(NAME, name):
-        raise UserError(f"--name {name!r} is to have letters, digits, _ and - alone, since it becomes part of paths")
-    out = out or Path("data", name)
+    _check(name, found, size, download)
+    out, size = out or Path("data", name), size or SIZE
     with processes(jobs or cores()) as in_order:
         if found in CIFAR:
             splits, class_names = official.cifar(source, CIFAR[found], download, show.note)
@@ -99,6 +102,18 @@ def _rows(dataset: Dataset) -> list[list[str]]:
         names = sorted({name for of in counts for name in of.get(kind, {})})
         rows += [[f"{before}{name}", *(f"{of.get(kind, {}).get(name, 0):,}" for of in counts)] for name in names]
     return rows
+
+
+def _check(name: str, layout: str, size: int | None, download: bool) -> None:
+    """Refuses what would have no effect, or would fail after hours."""
+    from mmal_cli.core.manifest import NAME
+
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"--name {name!r} is to have letters, digits, _ and - alone, since it becomes part of paths")
+    if layout in CIFAR and size not in (None, CIFAR_SIZE):
+        raise UserError(f"--size {size} is for images from files: CIFAR's have {CIFAR_SIZE} px")
+    if download and layout not in CIFAR:
+        raise UserError(f"--download fetches CIFAR alone; what {layout} is read from has to be there")
 
 
 def _name(source: Path, layout: str, long_tail: int | None) -> str:
