@@ -40,6 +40,14 @@ def test_entropy_asks_for_the_least_certain_first():
     assert entropy.query(view, 4, chance()).tolist() == [5, 8, 7, 3]
 
 
+def test_entropy_does_not_depend_on_how_much_it_takes_at_once(monkeypatch):
+    view = make_view(samples=101)
+    expected = entropy.query(view, 30, chance())
+    for numbers in (1, 5 * 7, 5 * 64):
+        monkeypatch.setattr(entropy, "NUMBERS_AT_ONCE", numbers)
+        assert torch.equal(entropy.query(view, 30, chance()), expected)
+
+
 def test_varratio_asks_for_the_smallest_largest_probability_first():
     p = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.9, 0.1, 0.0], [0.5, 0.25, 0.25]])
     view = replace(make_view(samples=4), unlabelled=Predictions(torch.tensor([3, 5, 7, 8]), logits=(p + 1e-9).log()))
