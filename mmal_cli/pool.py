@@ -1,6 +1,6 @@
 """What the loop knows (the labelled mask) and what a query method may see (everything but the labels of the pool)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +91,17 @@ class PoolView:
     modalities: Subset
     cycle: int
     cycles: int
+
+
+def in_parts(score: Callable[[Tensor], Tensor], values: Tensor, samples: int, dim: int = 0) -> Tensor:
+    """score(part) (n,) of `values`, so many samples at a time, (n,) float64 in all.
+
+    Into one tensor made before: small ones that stay between large ones that go would hold a heap open.
+    """
+    scores = torch.empty(values.shape[dim], dtype=torch.float64, device=values.device)
+    for some, part in zip(scores.split(samples), values.split(samples, dim=dim), strict=True):
+        some.copy_(score(part))
+    return scores
 
 
 def top(scores: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ Cost: time K n C; memory 6 MiB however large the pool is, and a few n.
 import torch
 from torch import Tensor
 
-from mmal_cli.pool import PoolView, top
+from mmal_cli.pool import PoolView, in_parts, top
 
 NEEDS: set[str] = {"passes"}
 
@@ -26,7 +26,7 @@ def mutual_information(passes: Tensor) -> Tensor:
 def scores(passes: Tensor) -> Tensor:
     """The same, a part of the samples at a time: logits (K, n, C) -> (n,) float64."""
     samples = max(1, NUMBERS_AT_ONCE // (passes.shape[0] * passes.shape[2]))
-    return torch.cat([mutual_information(some) for some in passes.split(samples, dim=1)])
+    return in_parts(mutual_information, passes, samples, dim=1)
 
 
 def query(view: PoolView, size: int, rng: torch.Generator) -> Tensor:

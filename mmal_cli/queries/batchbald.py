@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmal_cli.pool import PoolView, top
+from mmal_cli.pool import PoolView, in_parts, top
 from mmal_cli.queries.bald import scores
 
 NEEDS: set[str] = {"passes"}
@@ -79,10 +79,11 @@ def gains(passes: Tensor, table: Tensor, exact: bool) -> Tensor:
     """
     count, _, classes = passes.shape
     weight = passes.new_ones(len(table), dtype=torch.float64) if exact else 1 / (len(table) * table.mean(dim=1))
-    parts = []
-    for some in passes.split(max(1, NUMBERS_AT_ONCE // (len(table) * classes)), dim=1):
+
+    def gain(some: Tensor) -> Tensor:
         p = some.double().softmax(dim=2)  # (K, n, C)
         joint = (table / count) @ p.flatten(1)  # (M, n C)
         noise = torch.special.entr(p).sum(dim=2).mean(dim=0)
-        parts.append((weight @ torch.special.entr(joint)).view(-1, classes).sum(dim=1) - noise)
-    return torch.cat(parts)
+        return (weight @ torch.special.entr(joint)).view(-1, classes).sum(dim=1) - noise
+
+    return in_parts(gain, passes, max(1, NUMBERS_AT_ONCE // (len(table) * classes)), dim=1)

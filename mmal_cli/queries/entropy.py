@@ -7,7 +7,7 @@ Cost: time n C; memory 6 MiB however large the pool is, and a few n.
 import torch
 from torch import Tensor
 
-from mmal_cli.pool import PoolView, top
+from mmal_cli.pool import PoolView, in_parts, top
 
 NEEDS: set[str] = {"logits"}
 
@@ -22,6 +22,5 @@ def entropy(log_p: Tensor) -> Tensor:
 def query(view: PoolView, size: int, rng: torch.Generator) -> Tensor:
     """(size,) int64 train positions of the most uncertain samples, the most uncertain first; without chance."""
     logits = view.unlabelled.logits
-    parts = logits.split(max(1, NUMBERS_AT_ONCE // logits.shape[1]))
-    scores = torch.cat([entropy(some.double().log_softmax(dim=1)) for some in parts])
-    return view.unlabelled.index[top(scores, size)]
+    samples = max(1, NUMBERS_AT_ONCE // logits.shape[1])
+    return view.unlabelled.index[top(in_parts(lambda some: entropy(some.double().log_softmax(dim=1)), logits, samples), size)]
