@@ -127,8 +127,9 @@ def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
 
 def _begin(encoders: Mapping[str, nn.Module], folder: Path) -> None:
     """Gives encoders the weights of a folder of `mmal pretrain`."""
-    found = Pretrained.read(folder / RECORD).modalities
-    intact(folder, [found[name] for name in encoders if name in found])
+    record = Pretrained.read(folder / RECORD)
+    intact(folder, record)
+    found = record.modalities
     for name in encoders.keys() & found.keys():
         try:
             encoders[name].load_state_dict(torch.load(folder / found[name].file, map_location="cpu", weights_only=True))

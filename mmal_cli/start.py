@@ -40,8 +40,7 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     beside = f"{int(taken.sum()) - len(validation)} {'of its groups' if train.reserved is None else 'reserved for it'}"
     _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside}")
     _every_class(labels[left], cell, "left in train beside the validation samples")
-    if isinstance(settings.start_set, int):
-        _of_every_class(labels[left], min(settings.start_set, budget.start // train.classes), cell)
+    _of_every_class(labels[left], each(settings.start_set, budget.start, train.classes), cell)
     pool = Pool(len(labels), taken.nonzero().flatten())
     pool.label(pick(left, labels, budget.start, settings.start_set, train.classes))
     return pool, validation
@@ -88,13 +87,18 @@ def _of_every_class(labels: Tensor, wanted: int, cell: Cell) -> None:
         )
 
 
+def each(way: str | int, size: int, classes: int) -> int:
+    """How many of every class a set of `size` has at least."""
+    return 0 if way == "random" else min(size if way == "balanced" else way, size // classes)
+
+
 def pick(order: Tensor, labels: Tensor, size: int, way: str | int, classes: int) -> Tensor:
     """The first `size` positions of an order.
 
     way: balanced: the first size // C of every class come before the first of the others; a number: so many of every class
     at most; random: none.
     """
-    first = 0 if way == "random" else min(size if way == "balanced" else way, size // classes)
+    first = each(way, size, classes)
     of_class = labels[order]
     chosen = torch.cat([order[of_class == c][:first] for c in range(classes)])
     rest = order[~torch.isin(order, chosen)]

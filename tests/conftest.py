@@ -17,7 +17,8 @@ from mmal_cli import sweep
 from mmal_cli.core import grid
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: tiny networks only lose by threads
-os.environ.pop("COLUMNS", None)  # a shell that exports it must not fold what tests read
+os.environ["COLUMNS"] = ""  # set, so that taking it away reaches the C library, where readline may have put it too
+del os.environ["COLUMNS"]  # who exports it must not fold what tests read
 torch.set_num_threads(1)
 
 

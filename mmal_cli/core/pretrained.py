@@ -1,6 +1,6 @@
 """What `mmal pretrain` makes: a folder with the weights of encoders and `pretrained.yaml`, which says what they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,12 +92,13 @@ def read(folder: Path, dataset: Dataset, encoders: Mapping[str, str], options: M
     return found
 
 
-def intact(folder: Path, weights: Sequence[Weights]) -> None:
-    """Refuses weights that are missing or edited."""
-    for one in weights:
+def intact(folder: Path, found: Pretrained) -> None:
+    """Refuses a folder whose weights are missing or edited."""
+    for one in found.modalities.values():
         path = folder / one.file
         if not path.exists() or files.sha256(path) != one.sha256:
-            raise UserError(f"{path} is missing, damaged or edited; make it again: mmal pretrain ... --force", BAD_DATA)
+            helps = f"remove {folder / RECORD} and make it again: {found.made.get('command')} --out {folder}"
+            raise UserError(f"{path} is missing, damaged or edited; {helps}", BAD_DATA)
 
 
 def _said(encoder: str, options: Mapping[str, Any]) -> str:

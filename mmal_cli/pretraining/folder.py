@@ -51,7 +51,7 @@ def pretrain(
         found = Pretrained.read(folder / RECORD)
         if said := files.difference(folder, found.model_dump(include=set(asked)), asked):
             raise UserError(f"{said}; choose another --out, or remove that folder")
-        intact(folder, list(found.modalities.values()))
+        intact(folder, found)
         return found, False
     split = shrunk(load_split(data, dataset, "train"), settings.shrink).to(device)
     weights, identity = {}, files.identity(asked)

@@ -24,6 +24,7 @@ from mmal_cli.pretraining.views import view
 
 SAVE_EVERY = 60.0  # seconds between two savings
 PROBE_LR = 0.1
+PARTS = ("body", "projection", "probe", "optimiser", "probing")
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,11 @@ class Pupil:
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on."""
-        parts = {name: getattr(self, name).state_dict() for name in ("body", "projection", "probe", "optimiser", "probing")}
-        return parts
+        return {name: getattr(self, name).state_dict() for name in PARTS}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken."""
-        for name in ("body", "projection", "probe", "optimiser", "probing"):
+        for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
 
 
