@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,9 @@ import torch
 import yaml
 from sweeps import FAST
 from torchvision.transforms import functional as theirs
+from typer.testing import CliRunner
 
+from mmal_cli import app
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Run
 from mmal_cli.core.pretrained import Pretrained, Recipe
@@ -115,20 +118,26 @@ def test_the_learning_rate_rises_and_falls():
 # --- folders
 
 
+def said(place, *words):
+    """What `mmal` says in a folder, in this process: exit_code, stdout, stderr."""
+    with chdir(place):
+        return CliRunner().invoke(app.build(), [str(word) for word in words], prog_name="mmal")
+
+
 @pytest.fixture(scope="module")
-def made(mmal, tmp_path_factory):
+def made(tmp_path_factory):
     """A dataset, a recipe, and a folder `pre` that was learnt; and what was said."""
     place = tmp_path_factory.mktemp("pretrained")
     tiny.make(place / "data")
     (place / "mine.yaml").write_text(yaml.safe_dump(RECIPE.model_dump()))
-    return place, mmal(*LEARN, "--out", "pre", cwd=place)
+    return place, said(place, *LEARN, "--out", "pre")
 
 
 @pytest.fixture
-def learnt(made, mmal, tmp_path):
+def learnt(made, tmp_path):
     """A copy of it, and how to learn there."""
     shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    return (lambda *words, out="pre": mmal(*LEARN, "--out", out, *words, cwd=tmp_path)), tmp_path
+    return (lambda *words, out="pre": said(tmp_path, *LEARN, "--out", out, *words)), tmp_path
 
 
 def weights(folder):
@@ -141,7 +150,7 @@ def same(one, two):
 
 def test_it_learns_finds_itself_done_and_repeats_itself(made, learnt):
     (_, done), (learn, place) = made, learnt
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "pre"
     assert {path.name for path in (place / "pre").iterdir()} == {"a.pt", "b.pt", "pretrained.yaml"}
     found = Pretrained.read(place / "pre" / "pretrained.yaml")
@@ -150,12 +159,12 @@ def test_it_learns_finds_itself_done_and_repeats_itself(made, learnt):
     assert len(losses) == 3
     assert losses[-1] < losses[0] < math.log(63) + 0.5
     again = learn()
-    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
     assert "already done: pre" in again.stderr
-    assert learn(out="other").returncode == 0
+    assert learn(out="other").exit_code == 0
     assert same(weights(place / "pre"), weights(place / "other"))
     refused = learn("--epochs", 2)
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.exit_code, refused.stdout) == (2, "")
     assert "pre belongs to another configuration: config.recipe.epochs (there 3, asked 2); choose" in refused.stderr
 
 
@@ -169,35 +178,34 @@ def test_interrupted_it_goes_on_where_it_was(learnt, monkeypatch):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    _, heard = process.communicate(timeout=60)
+    assert process.returncode == 130, heard
     assert not (place / "part" / "pretrained.yaml").exists()
     done = learn(out="part")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "pretrain tiny a: 0 of 3" not in done.stderr, "finished epochs are not learnt again"
     assert same(weights(place / "pre"), weights(place / "part"))
 
 
-def run(place, mmal, *words):
+def run(place, *words, data="data"):
     options = [word for text in FAST for word in ("--set", text)]
-    said = ["al-run", "--data", "data", "--qm", "random", "--regime", "low", "--gpu", "none", *WITH, *options, *words]
-    return mmal(*said, cwd=place)
+    return said(place, "al-run", "--data", data, "--qm", "random", "--regime", "low", "--gpu", "none", *WITH, *options, *words)
 
 
-def test_a_run_begins_with_its_weights_in_every_cycle_and_says_which(learnt, mmal):
+def test_a_run_begins_with_its_weights_in_every_cycle_and_says_which(learnt):
     _, place = learnt
-    done = run(place, mmal, "--pretrained", "pre", "--with", "self-sl", "--set", "train.epochs=1")
-    assert done.returncode == 0, done.stderr
+    done = run(place, "--pretrained", "pre", "--with", "self-sl", "--set", "train.epochs=1")
+    assert done.exit_code == 0, done.stderr
     record = Run.read(place / done.stdout.strip() / "run.yaml")
     found = Pretrained.read(place / "pre" / "pretrained.yaml")
     assert record.config["settings"]["model"]["start"] == {name: one.sha256 for name, one in found.modalities.items()}
     assert "pre" not in record.config["settings"]["model"]["start"].values()
     assert record.config["settings"]["model"]["fusion"] == "hidden"
-    other = run(place, mmal, "--with", "self-sl", "--set", "train.epochs=1")
-    assert (other.returncode, "model.start.a (there '" in other.stderr) == (2, True)
+    other = run(place, "--with", "self-sl", "--set", "train.epochs=1")
+    assert (other.exit_code, "model.start.a (there '" in other.stderr) == (2, True)
     (place / "pre").rename(place / "moved")
-    again = run(place, mmal, "--pretrained", "moved", "--with", "self-sl", "--set", "train.epochs=1")
-    assert (again.returncode, "already done" in again.stderr) == (0, True), again.stderr
+    again = run(place, "--pretrained", "moved", "--with", "self-sl", "--set", "train.epochs=1")
+    assert (again.exit_code, "already done" in again.stderr) == (0, True), again.stderr
 
 
 def test_models_have_the_weights(learnt):
@@ -214,16 +222,15 @@ def test_models_have_the_weights(learnt):
         build(dataset.modalities, 3, settings, 0.0, seed=5)
 
 
-def test_a_folder_for_another_encoder_or_dataset_is_refused(learnt, mmal):
+def test_a_folder_for_another_encoder_or_dataset_is_refused(learnt):
     _, place = learnt
-    done = run(place, mmal, "--pretrained", "pre", "--set", "model.encoders.image=resnet18")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run(place, "--pretrained", "pre", "--set", "model.encoders.image=resnet18")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert "pre has a for encoder convnet, the run has resnet18; give mmal pretrain and mmal al-run the same" in done.stderr
     tiny.make(place / "data2", train=90)
-    words = ["al-run", "--data", "data2", "--qm", "random", "--regime", "low", "--gpu", "none", *WITH, "--pretrained", "pre"]
-    done = mmal(*words, cwd=place)
+    done = run(place, "--pretrained", "pre", data="data2")
     assert "pre was pretrained on tiny with id " in done.stderr
-    done = run(place, mmal, "--pretrained", "nowhere")
+    done = run(place, "--pretrained", "nowhere")
     assert "nowhere/pretrained.yaml not found; make it by: mmal pretrain --data data/tiny --out nowhere" in done.stderr
 
 
@@ -245,14 +252,14 @@ def test_reserved_and_absent_samples_are_not_read(tmp_path):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "expected"), [
     ("- 1", "holds list, expected the settings of a recipe"),
     ("epochs: 0", "epochs: Input should be greater than or equal to 1"),
 ])  # fmt: skip
-def test_a_recipe_that_is_wrong_is_one_message(learnt, text, said):
+def test_a_recipe_that_is_wrong_is_one_message(learnt, text, expected):
     learn, place = learnt
     (place / "mine.yaml").write_text(text)
     done = learn(out="none")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert expected in done.stderr
     assert not (place / "none").exists()
