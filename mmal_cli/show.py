@@ -44,9 +44,14 @@ def progress(title: str, unit: str, mode: str = "auto") -> Iterator[Callable[[in
 
 @contextmanager
 def several(title: str, unit: str, mode: str = "auto") -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Gives a function to call with a name, which gives what `progress` gives, a bar for each name."""
+    """Gives a function to call with a name, which gives what `progress` gives: a bar for each name, one after the other."""
     with ExitStack() as bars:
-        yield lambda name: bars.enter_context(progress(f"{title} {name}", unit, mode))
+
+        def begin(name: str) -> Callable[[int, int], None]:
+            bars.close()  # a terminal has one live bar at a time
+            return bars.enter_context(progress(f"{title} {name}", unit, mode))
+
+        yield begin
 
 
 def _plain(title: str, unit: str) -> Callable[[int, int], None]:

@@ -263,6 +263,8 @@ def test_a_start_set_that_takes_more_of_a_class_than_there_is(long_tailed):
     message = "the start set takes 11 of each class, and c has 9 beside validation; take fewer, or any: --set start_set=random"
     with pytest.raises(UserError, match=message):
         begun(*long_tailed, "start_set=11", "regimes.low.start=40")
+    with pytest.raises(UserError, match="the start set takes 13 of each class, and c has 9 beside validation"):
+        begun(*long_tailed, "start_set=balanced", "regimes.low.start=40")
     _, pool, _ = begun(*long_tailed, "start_set=11")  # of 20, no more than 6 of each
     assert pool.labelled.sum() == 20
 

@@ -40,14 +40,6 @@ def test_entropy_asks_for_the_least_certain_first():
     assert entropy.query(view, 4, chance()).tolist() == [5, 8, 7, 3]
 
 
-def test_entropy_does_not_depend_on_how_much_it_takes_at_once(monkeypatch):
-    view = make_view(samples=101)
-    expected = entropy.query(view, 30, chance())
-    for numbers in (1, 5 * 7, 5 * 64):
-        monkeypatch.setattr(entropy, "NUMBERS_AT_ONCE", numbers)
-        assert torch.equal(entropy.query(view, 30, chance()), expected)
-
-
 def test_varratio_asks_for_the_smallest_largest_probability_first():
     p = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.9, 0.1, 0.0], [0.5, 0.25, 0.25]])
     view = replace(make_view(samples=4), unlabelled=Predictions(torch.tensor([3, 5, 7, 8]), logits=(p + 1e-9).log()))
@@ -69,12 +61,14 @@ def test_bald_of_identical_passes_is_not_below_zero():
     assert scores.max() < 1e-12
 
 
-def test_bald_does_not_depend_on_how_much_it_takes_at_once(monkeypatch):
+@pytest.mark.parametrize(("method", "numbers"), [(entropy, 5), (bald, 20)])
+def test_scores_do_not_depend_on_how_much_is_taken_at_once(monkeypatch, method, numbers):
+    """numbers: of a sample."""
     view = make_view(samples=101)
-    expected = bald.query(view, 30, chance())
-    for numbers in (1, 20 * 7, 20 * 64):
-        monkeypatch.setattr(bald, "NUMBERS_AT_ONCE", numbers)
-        assert torch.equal(bald.query(view, 30, chance()), expected)
+    expected = method.query(view, 30, chance())
+    for at_once in (1, numbers * 7, numbers * 64):
+        monkeypatch.setattr(method, "NUMBERS_AT_ONCE", at_once)
+        assert torch.equal(method.query(view, 30, chance()), expected)
 
 
 def test_kcg_on_a_line():

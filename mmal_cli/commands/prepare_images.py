@@ -72,7 +72,8 @@ def prepare_images(
             splits, class_names = official.cifar(source, CIFAR[found], download, show.note)
             size, content, notes = CIFAR_SIZE, sources.InMemory(splits), []
         else:
-            class_names, *_, notes = listing = layouts.listing(source, found)
+            listing = layouts.listing(source, found)
+            class_names, notes = listing.class_names, listing.notes
             with show.progress("reading", "files", progress) as bar:
                 content = sources.OnDisk(source, listing, size, in_order, bar)
         images = recipe.Images(name, found, class_names, size, long_tail, content)

@@ -7,7 +7,7 @@ how likely all passes together make them (section 4.1 of the paper).
 Ours: a draw is kept from pick to pick and gets the new pick's label; tables are scaled row by row, so that large batches do not
 underflow; the lowest train position among equals.
 Cost: time size x samples x n K C multiply-adds and size x samples x n C logarithms: for 50,000 samples of 10 classes a GPU, or
-fewer `samples`; on a CPU core a pick took 2 ms a sample of the pool with 4,000. Memory samples (K + C) numbers and 100 MiB.
+fewer `samples`; on a CPU core a pick took 2 ms a sample of the pool with 4,000. Memory samples (K + C) numbers, about 100 MiB.
 """
 
 from typing import Annotated
