@@ -1,6 +1,7 @@
-"""Augmentations `none`, `basic` and `randaug` on whole batches, a draw of its own for each sample, whatever the device.
+"""Augmentations on whole batches, a draw of its own for each sample, whatever the device.
 
-Source: realistic-al's cifar_basic, cifar_randaugmentMC and, from 128 pixels of width, its ImageNet-style pair.
+`none`, `basic`, `randaug`, and FixMatch's `weak` and `strong`. Source: realistic-al's cifar_basic, cifar_randaugmentMC, the two
+views of its FixMatch and, from 128 pixels of width, its ImageNet-style pair.
 """
 
 import math
@@ -12,10 +13,11 @@ from torch.nn import functional
 from mmal_cli import image_ops
 from mmal_cli.core.errors import unknown
 
-NAMES = ("none", "basic", "randaug")
+NAMES = ("none", "basic", "randaug", "weak", "strong")
 LARGE = 128  # from this width on: random resized crop in place of padding and crop, and no cutout
 PADDING = 0.125  # of the width, on each side
 ROUNDS = 2  # operations for each sample, one after the other, drawn with replacement
+SHARE = 0.5  # of the operations of `strong` that are carried out, below LARGE
 CUTOUT = 0.5  # of the width
 GREY = 127
 AREA = (0.08, 1.0)  # of a resized crop, as a part of the image
@@ -29,9 +31,11 @@ def apply(name: str, images: Tensor, rng: torch.Generator) -> Tensor:
     basic: horizontal flip (p = .5), then a crop of the same size after zero padding by int(.125 W).
     randaug: the same with reflect padding, then two of 14 operations (`image_ops`), then a grey square of int(.5 W).
     From W = 128 on both begin with flip and random resized crop instead, and randaug has no grey square.
+    weak: flip and crop after reflect padding; strong: randaug, each operation with p = .5. From W = 128 on they are basic and
+    randaug.
 
     Args:
-        name: none, basic or randaug.
+        name: one of NAMES.
         images: (B, C, H, W) uint8, C in {1, 3}, on any device; not changed.
         rng: on the CPU, the only source of chance.
 
@@ -50,11 +54,12 @@ def apply(name: str, images: Tensor, rng: torch.Generator) -> Tensor:
     if width >= LARGE:
         images = zoom(images, flip, draw_boxes(count, height, width, rng))
     else:
-        images = shift(images, flip, draw_shifts(count, padding(height, width), rng), reflect=name == "randaug")
-    if name == "basic":
+        images = shift(images, flip, draw_shifts(count, padding(height, width), rng), reflect=name != "basic")
+    if name in ("basic", "weak"):
         return images
     for _ in range(ROUNDS):
-        images = image_ops.operate(images, *draw_operations(count, rng))
+        share = SHARE if name == "strong" and width < LARGE else 1.0
+        images = image_ops.operate(images, *draw_operations(count, rng, share))
     return images if width >= LARGE else cut_out(images, draw_centres(count, height, width, rng))
 
 
@@ -73,9 +78,14 @@ def draw_shifts(count: int, pad: int, rng: torch.Generator) -> Tensor:
     return torch.randint(-pad, pad + 1, (count, 2), generator=rng)
 
 
-def draw_operations(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """One round of RandAugmentMC(m = 10): operation and level (B,) int64, whether the magnitude is negative (B,) bool."""
+def draw_operations(count: int, rng: torch.Generator, share: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """One round of RandAugmentMC(m = 10): operation and level (B,) int64, whether the magnitude is negative (B,) bool.
+
+    Only a share of the samples, each by itself, gets its operation; the others get Identity.
+    """
     operation = torch.randint(len(image_ops.OPERATIONS), (count,), generator=rng)
+    if share < 1:
+        operation[torch.rand(count, generator=rng) >= share] = image_ops.OPERATIONS.index("Identity")
     level = torch.randint(image_ops.LEVELS.start, image_ops.LEVELS.stop, (count,), generator=rng)
     return operation, level, torch.rand(count, generator=rng) < 0.5
 

@@ -9,9 +9,13 @@ from typing import Any
 from mmal_cli.core import files, plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Run
+from mmal_cli.core.paradigms import ST
+from mmal_cli.core.place import Place
 from mmal_cli.core.pretrained import RECORD, Pretrained
-from mmal_cli.core.settings import Model, Settings
+from mmal_cli.core.protocol import Model, Settings
 
+# Of settings.train, what came after the first records: left out where it is as it was then, so that these keep their identity.
+LATER = {"schedule": "cosine", "class_weights": False, "checkpoint": "best"}
 _sha256 = cache(files.sha256)  # once for all cells of a process
 
 
@@ -33,9 +37,13 @@ class Cell:
     def content(self) -> dict[str, Any]:
         """What run.yaml shows and the identity hashes; pretrained weights and files of the user's own by sha256, no paths."""
         settings = self.settings.model_dump(mode="json")
-        model = settings["model"]
+        model, train, paradigm = settings["model"], settings["train"], self.settings.paradigm
         if not settings["shrink"]:
             del settings["shrink"]
+        for key in [key for key, value in LATER.items() if train[key] == value]:
+            del train[key]
+        if not train["fixmatch"]["enabled"]:
+            del train["fixmatch"]
         if folder := model.pop("start"):
             model["start"] = _begun_with(Path(folder))
         named = {"qm": self.qm, "fusion": model["fusion"]} | {f"encoders.{k}": v for k, v in model["encoders"].items()}
@@ -44,7 +52,7 @@ class Cell:
         weights = pretrained(self.settings.model)
         for key in weights:
             _forget_folder(model["encoder_options"], model["encoders"][key])
-        return {
+        content = {
             "dataset": self.dataset.name,
             "qm": plugins.label(self.qm),
             "regime": self.regime,
@@ -52,7 +60,8 @@ class Cell:
             "moddrop": self.settings.train.moddrop.enabled,
             "settings": settings,
             "own_files": {role: plugins.fingerprint(name) for role, name in named.items() if name.endswith(".py")},
-        } | ({"weights": weights} if weights else {})
+        }
+        return content | ({"weights": weights} if weights else {}) | ({"paradigm": paradigm} if paradigm != ST else {})
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -76,9 +85,21 @@ class Cell:
         return {"config": self.content, "dataset_id": self.dataset.id}
 
     def folder(self, out: Path) -> Path:
-        """`<out>/<dataset>/<regime>/<qm>[-nomoddrop]/seed-<k>`."""
-        suffix = "" if self.settings.train.moddrop.enabled else "-nomoddrop"
-        return out / self.dataset.name / self.regime / f"{plugins.label(self.qm)}{suffix}" / f"seed-{self.seed}"
+        """`<out>/<dataset>/<regime>/<qm>[-<paradigm>][-nomoddrop]/seed-<k>`."""
+        return out / self.place.folder / f"seed-{self.seed}"
+
+    @property
+    def place(self) -> Place:
+        """In the grid."""
+        settings = self.settings
+        return Place(
+            dataset=self.dataset.name,
+            regime=self.regime,
+            paradigm=settings.paradigm,
+            moddrop=settings.train.moddrop.enabled,
+            qm=plugins.label(self.qm),
+            seed=self.seed,
+        )
 
 
 def identity_of(run: Run) -> dict[str, Any]:

@@ -68,8 +68,8 @@ def _paces(seen: Iterable[Seen]) -> Mapping[str, list[float]]:
 
 
 def _kind(cell: Cell, qm: str = "") -> str:
-    settings = cell.settings.model_dump(mode="json", exclude={"query_options"})
-    return files.canonical([cell.dataset.id, cell.regime, settings, qm])
+    settings = cell.settings.model_dump(mode="json", exclude={"query_options": True, "model": {"start"}})
+    return files.canonical([cell.dataset.id, cell.regime, cell.settings.paradigm, settings, qm])
 
 
 def cycle_bytes(cell: Cell, number: int) -> int:

@@ -16,7 +16,19 @@ MARKED = re.compile(r"(\*{1,3})([^*](?:.*[^*])?)\1")
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
 
-RANKING = ("what", "regime", "dataset", "moddrop", "weak", "seeds", "qm", "against", "value", "censored_at")  # columns
+RANKING = (
+    "what",
+    "regime",
+    "dataset",
+    "paradigm",
+    "moddrop",
+    "weak",
+    "seeds",
+    "qm",
+    "against",
+    "value",
+    "censored_at",
+)  # columns
 
 
 def marks(cell: str) -> tuple[str, bool, bool]:
@@ -90,9 +102,9 @@ def ranking(result: RankTable) -> Iterator[list[str]]:
 
 
 def _numbers(result: RankTable) -> Iterator[dict[str, Any]]:
-    places = {(block.regime, block.dataset): _place(block) for block in result.blocks}
+    places = {block.block: _place(block) for block in result.blocks}
     for block in result.blocks:
-        place = places[block.regime, block.dataset]
+        place = places[block.block]
         for qm in result.methods:
             yield place | {"what": "score", "qm": qm, "value": block.scores[qm]}
             yield place | {"what": "rank", "qm": qm, "value": block.ranks[qm]}
@@ -106,8 +118,8 @@ def _numbers(result: RankTable) -> Iterator[dict[str, Any]]:
 
 
 def _place(block: RankBlock) -> dict[str, Any]:
-    moddrop, seeds = "on" if block.moddrop else "off", len(block.seeds)
-    return {"regime": block.regime, "dataset": block.dataset, "moddrop": moddrop, "weak": block.weak, "seeds": seeds}
+    own = {"moddrop": "on" if block.moddrop else "off", "weak": block.weak, "seeds": len(block.seeds)}
+    return {name: getattr(block, name) for name in ("regime", "dataset", "paradigm")} | own
 
 
 def _average_numbers(found: Stats) -> Iterator[dict[str, Any]]:
@@ -121,28 +133,28 @@ def _average_numbers(found: Stats) -> Iterator[dict[str, Any]]:
     yield {"what": "critical_difference", "value": found.critical_difference}
 
 
-def _difference_numbers(found: Stats, places: Mapping[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _difference_numbers(found: Stats, places: Mapping[tuple, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield {"what": "pairs", "value": found.pairs}
     yield {"what": "smallest_p", "value": found.smallest_p}
     for qm, of in found.differences.items():
         two = {"qm": qm, "against": found.against}
         for block in of.blocks:
-            place = places[block.regime, block.dataset] | two
+            place = places[block.block] | two
             yield place | {"what": "difference", "value": block.mean}
             yield place | {"what": "difference_sd", "value": block.sd}
         for what, value in {"difference": of.mean, "p": of.p, "p_holm": of.holm}.items():
             yield two | {"what": what, "value": value}
-    if found.penalty:
-        for qm, beaten in found.penalty.beats.items():
-            yield from (
-                {"what": "beats", "qm": qm, "against": other, "value": of} for other, of in beaten.items() if other != qm
-            )
-            yield {"what": "loses", "qm": qm, "value": found.penalty.loses[qm]}
+    for paradigm, matrix in {None: found.penalty, **found.penalties}.items():
+        own = {"paradigm": paradigm}
+        for qm, beaten in matrix.beats.items() if matrix else ():
+            pairs = ({"what": "beats", "qm": qm, "against": other, "value": of} for other, of in beaten.items() if other != qm)
+            yield from (own | pair for pair in pairs)
+            yield own | {"what": "loses", "qm": qm, "value": matrix.loses[qm]}
 
 
-def _saved_numbers(found: Stats, places: Mapping[tuple[str, str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _saved_numbers(found: Stats, places: Mapping[tuple, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for block in found.saved:
-        place = places[block.regime, block.dataset]
+        place = places[block.block]
         yield place | {"what": "labels_needed", "qm": found.against, "value": block.labels}
         for qm, of in block.methods.items():
             two = place | {"qm": qm, "against": found.against}

@@ -10,9 +10,8 @@ from mmal_cli.cell import identity_of
 from mmal_cli.core import datasets, files, plugins
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
+from mmal_cli.core.place import Place
 from mmal_cli.sweep import cells, places
-
-KEY = ("dataset", "moddrop", "regime", "qm", "seed")
 
 
 @dataclass(frozen=True)
@@ -20,44 +19,41 @@ class Picked:
     """The runs by their folders.
 
     Attributes:
-        wanted: the `KEY` of every cell of the grid.
+        wanted: the place of every cell of the grid.
         others: runs at the grid's places that are of other settings or other data: folder -> what differs.
         unknown: folders of datasets that are not there, so that the settings of their runs are not compared.
     """
 
     runs: Mapping[str, Run]
-    wanted: list[tuple]
+    wanted: list[Place]
     others: Mapping[str, str]
     unknown: list[Path]
 
     @property
     def not_run(self) -> list[dict[str, Any]]:
         """The grid's cells that have not run, row by row with their seeds."""
-        ran = {_key(run.config) for run in self.runs.values()}
-        seeds: dict[tuple, list[int]] = defaultdict(list)
-        for key in self.wanted:
-            if key not in ran:
-                seeds[key[:-1]].append(key[-1])
-        return [dict(zip(KEY, row, strict=False)) | {"seeds": of} for row, of in seeds.items()]
+        ran = {Place.model_validate(run.config) for run in self.runs.values()}
+        rows: dict[str, list[Place]] = defaultdict(list)
+        for place in self.wanted:
+            if place not in ran:
+                rows[place.folder].append(place)
+        return [some[0].model_dump(exclude={"seed"}) | {"seeds": [place.seed for place in some]} for some in rows.values()]
 
 
 def pick(finished: Mapping[Path, Run], grid: Grid, root: Path) -> Picked:
     """Takes the grid's runs out of all; `root` is where the datasets lie that the grid gives no folder."""
-    wanted = [_key(place.model_dump() | {"qm": plugins.label(place.qm)}) for place in places(grid)]
-    found = {str(folder): run for folder, run in finished.items() if _key(run.config) in wanted}
+    wanted = [place.model_copy(update={"qm": plugins.label(place.qm)}) for place in places(grid)]
+    among, at = set(wanted), {str(folder): Place.model_validate(run.config) for folder, run in finished.items()}
+    found = {str(folder): run for folder, run in finished.items() if at[str(folder)] in among}
     ran = {run.config["dataset"] for run in found.values()}
     folders = {name: folder for name, folder in grid.folders(root).items() if name in ran}
     unknown = {name: folder for name, folder in folders.items() if not (folder / datasets.MANIFEST).exists()}
     read = datasets.read_all({name: folder for name, folder in folders.items() if name not in unknown})
-    asked = {_key(cell.content): cell for _, cell in cells(grid.without(grid.datasets.keys() - read.keys()), read)}
+    asked = {cell.place: cell for _, cell in cells(grid.without(grid.datasets.keys() - read.keys()), read)}
     others = {}
     for folder, run in found.items():
-        cell = asked.get(_key(run.config))
+        cell = asked.get(at[folder])
         if cell and (said := files.difference(Path(folder), identity_of(run), cell.identity)):
             others[folder] = said
     runs = {folder: run for folder, run in found.items() if folder not in others}
     return Picked(runs, wanted, others, list(unknown.values()))
-
-
-def _key(config: Mapping[str, Any]) -> tuple:
-    return tuple(config[name] for name in KEY)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmal_cli import first
+from mmal_cli import first, fixmatch
 from mmal_cli.cell import Cell, identity_of, must_be_of
 from mmal_cli.core import files, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
@@ -88,6 +88,9 @@ def run_active_learning(
     splits = (load_split(data, cell.dataset, split) for split in ("train", "test"))
     train, test = (shrunk(split, cell.settings.shrink).to(device) for split in splits)
     pool, validation = start(train, cell)
+    if cell.settings.train.fixmatch.enabled:  # a pool that will not fill its batches ends here, not after hours
+        budget = cell.settings.budget
+        fixmatch.steps(len(pool.unlabelled_index) - budget.query * (budget.cycles - 1), cell.settings.train)
     with _logged(folder):
         cycles = _run_cycles(Bench(cell, command, method, train, test, validation, pool), folder, on_progress)
     packages = ("torch", "torchvision", "numpy", *(("transformers",) if "weights" in cell.content else ()))
@@ -167,7 +170,7 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     """Trains, tests and asks once, and writes the cycle's file."""
     cell, pool, settings = bench.cell, bench.pool, bench.cell.settings
     chance, labelled, clock = Chance(cell.seed, number), bench.pool.labelled_index, [time.monotonic()]
-    train = partial(fit, bench.train, labelled, bench.validation, settings, bench.dropout, chance, on_epoch)
+    train = partial(fit, bench.train, pool, bench.validation, settings, bench.dropout, chance, on_epoch)
     # the folder of a regime is two above that of a run: <regime>/<qm>/seed-<k>
     shared = path.parents[2] / first.FOLDER
     fitted = first.first_model(cell, bench.train, bench.dropout, shared, train) if number == 0 else train()

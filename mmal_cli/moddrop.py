@@ -4,15 +4,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from mmal_cli.core.settings import ModDrop
+from mmal_cli.core.protocol import ModDrop
 
 
 def drop_modalities(present: Tensor, settings: ModDrop, rng: torch.Generator) -> Tensor:
     """`present` (B, M) after modality dropout (Neverova et al. 2016), each sample by itself; the last one always stays.
 
+    Nothing is dropped, and nothing drawn, where it is not enabled.
+
     `one`: with probability p one of the modalities that the sample has, chosen uniformly, is dropped.
     `bernoulli`: each is dropped with probability p; if none is left, one of them, chosen uniformly, is kept.
     """
+    if not settings.enabled:
+        return present
     b, m = present.shape
     draws = torch.rand(b, m + 1, generator=rng).to(present.device)
     rank = torch.where(present, draws[:, :m], -1.0)

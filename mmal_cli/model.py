@@ -11,8 +11,9 @@ from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
 from mmal_cli.core.pretrained import RECORD, Pretrained, intact
-from mmal_cli.core.settings import Model as ModelSettings
-from mmal_cli.core.settings import Scale, Settings, for_name
+from mmal_cli.core.protocol import Model as ModelSettings
+from mmal_cli.core.protocol import Scale, Settings
+from mmal_cli.core.settings import for_name
 
 T = TypeVar("T")
 

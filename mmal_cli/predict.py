@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmal_cli.core.manifest import Modality
+from mmal_cli.core.protocol import Settings
 from mmal_cli.core.seeds import Chance
-from mmal_cli.core.settings import Settings
 from mmal_cli.data import Split, keep
 from mmal_cli.model import Model
 from mmal_cli.pool import Predictions, Subset

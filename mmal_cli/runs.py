@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmal_cli.core import plugins, shards
+from mmal_cli.core import plugins, pretrained, shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run, check
+from mmal_cli.core.paradigms import SELF_SL, SEMI_SL, ST
+from mmal_cli.core.place import NO_MODDROP, Place
 from mmal_cli.core.running import RECORD
 from mmal_cli.core.settings import main_variant
-from mmal_cli.core.tables import NO_MODDROP, Place
 
 ROOT = "runs"  # al-run's default --out
 AL_RUN = ["mmal", "al-run"]
@@ -77,7 +78,9 @@ def place_of(folder: Path) -> Place | None:
     if not (found := re.fullmatch(r"seed-(\d+)", seed)) or not dataset:
         return None
     qm = method.removesuffix(NO_MODDROP)
-    return Place(dataset=dataset, regime=regime, moddrop=qm == method, qm=qm, seed=int(found[1]))
+    paradigm = next((name for name in (SELF_SL, SEMI_SL) if qm.endswith(f"-{name}")), ST)
+    base = {"dataset": dataset, "regime": regime, "moddrop": qm == method, "seed": int(found[1])}
+    return Place(**base, paradigm=paradigm, qm=qm.removesuffix(f"-{paradigm}"))
 
 
 def command(wanted: Place, commands: Iterable[tuple[Place, str]] = ()) -> str:
@@ -85,20 +88,24 @@ def command(wanted: Place, commands: Iterable[tuple[Place, str]] = ()) -> str:
 
     Args:
         wanted: its place.
-        commands: places and commands of finished runs. The nearest one of the same dataset and moddrop (same row, then same
-            regime) is taken over with another seed, method and regime, so that --data, overlays and --set are kept; what
-            another command than al-run made says nothing. Without one it is the plain command with the dataset's protocol.
+        commands: places and commands of finished runs. The nearest one of the same variant (same row, then same regime) is
+            taken over with another seed, method and regime, so that --data, overlays and --set are kept; what another command
+            than al-run made says nothing. Without one it is the plain command with the dataset's protocol.
     """
     near = []
     for place, text in commands:
         words = shlex.split(text)
-        if (place.dataset, place.moddrop) == (wanted.dataset, wanted.moddrop) and words[:2] == AL_RUN and "--qm" in words[:-1]:
+        if place.variant == wanted.variant and words[:2] == AL_RUN and "--qm" in words[:-1]:
             near.append((place.regime != wanted.regime, place.qm != wanted.qm, words))
     if not near:
         return _plain(wanted)
     *_, words = min(near)
     if plugins.label(words[words.index("--qm") + 1]) != wanted.qm:  # the same method may have been given as a path
         words = _set(words, "--qm", wanted.qm)
+    if "--pretrained" in words[:-1]:
+        begun = Path(words[words.index("--pretrained") + 1])
+        if re.fullmatch(r"seed-\d+", begun.name):
+            words = _set(words, "--pretrained", str(begun.with_name(f"seed-{wanted.seed}")))
     return shlex.join(_set(_set(words, "--regime", wanted.regime), "--seed", str(wanted.seed)))
 
 
@@ -141,4 +148,8 @@ def _plain(wanted: Place) -> str:
     words += ["--seed", str(wanted.seed)]
     if wanted.moddrop != main_variant(wanted.dataset):
         words.append("--moddrop" if wanted.moddrop else "--no-moddrop")
+    if wanted.paradigm != ST:
+        words += ["--paradigm", wanted.paradigm]
+    if wanted.paradigm == SELF_SL:
+        words += ["--pretrained", str(pretrained.folder(wanted.dataset, wanted.seed))]
     return shlex.join(words)

@@ -68,11 +68,9 @@ def _values(values: Mapping[str, Smallest], unit: str) -> str:
 def line(result: RankTable, source: AulcTable) -> str:
     """What stands under every table: the smallest difference that the seeds can show, and what is shown times something."""
     printed = not any(row.seeds for row in source.rows)
-    tops = {(row.dataset, row.regime, row.moddrop): row.cycles - 1 for row in source.rows if row.cycles}
+    tops = {row.block: row.cycles - 1 for row in source.rows if row.cycles}
     found = {
-        f"{block.regime} {block.dataset}": Smallest(
-            block.smallest, None if printed else len(block.seeds), tops.get((block.dataset, block.regime, block.moddrop))
-        )
+        f"{block.regime} {block.name}": Smallest(block.smallest, None if printed else len(block.seeds), tops.get(block.block))
         for block in result.blocks
     }
     weak = {block.dataset: block.weak for block in result.blocks}
@@ -98,7 +96,9 @@ def stats(result: RankTable, line: str, format: show.FormatName) -> None:
         show.result("")
     _differences(result, found, line, format)
     if found.penalty:
-        _penalty(found.penalty, line, format)
+        _penalty(found.penalty, line, format, "all paradigms" if found.penalties else "")
+    for paradigm, own in found.penalties.items():
+        _penalty(own, line, format, paradigm)
     if found.saved:
         _saved(result, found, line, format)
 
@@ -176,7 +176,7 @@ def _differences(result: RankTable, found: Stats, line: str, format: show.Format
     def rows() -> Iterator[list[str]]:
         for number, block in enumerate(result.blocks):
             of = [found.differences[qm].blocks[number] for qm in methods]
-            yield [block.regime, block.dataset, *(_signed(d.mean) + ("" if d.sd is None else f" ± {d.sd:.3f}") for d in of)]
+            yield [block.regime, block.name, *(_signed(d.mean) + ("" if d.sd is None else f" ± {d.sd:.3f}") for d in of)]
         yield [""] * (2 + len(methods))
         yield ["all", "mean", *(_signed(found.differences[qm].mean) for qm in methods)]
         yield ["all", "p", *(f"{found.differences[qm].p:.2g}" for qm in methods)]
@@ -195,7 +195,7 @@ def _signed(difference: float) -> str:
     return f"{round(difference, 3) + 0.0:+.3f}"  # + 0.0 turns -0.0 round
 
 
-def _penalty(found: Penalty, line: str, format: show.FormatName) -> None:
+def _penalty(found: Penalty, line: str, format: show.FormatName, of: str) -> None:
     methods, lowest = list(found.beats), min(found.loses.values())
 
     def rows() -> Iterator[list[str]]:
@@ -206,7 +206,14 @@ def _penalty(found: Penalty, line: str, format: show.FormatName) -> None:
 
     blocks = "1 block" if found.blocks == 1 else f"{found.blocks} blocks"
     foot = f"Share of cycles with p < .05 (paired t-test over seeds), added up over {blocks}; loses: the column's mean."
-    _table("Pairwise penalty matrix: the row beats the column", ["qm", *methods], rows(), [foot, line], 1, format)
+    _table(
+        f"Pairwise penalty matrix{of and f', {of}'}: the row beats the column",
+        ["qm", *methods],
+        rows(),
+        [foot, line],
+        1,
+        format,
+    )
 
 
 def _saved(result: RankTable, found: Stats, line: str, format: show.FormatName) -> None:
@@ -214,7 +221,7 @@ def _saved(result: RankTable, found: Stats, line: str, format: show.FormatName) 
 
     def rows() -> Iterator[list[str]]:
         for block in found.saved:
-            yield [block.regime, block.dataset, f"{block.labels:.0f}", *(_labels(block.methods[qm], block) for qm in methods)]
+            yield [block.regime, block.name, f"{block.labels:.0f}", *(_labels(block.methods[qm], block) for qm in methods)]
 
     metric = result.metric.replace("_", " ")
     title = f"Labels saved against {found.against} at its highest {metric}, and labels needed as a share of its own"

@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import mean
 
 from mmal_cli.cell import Cell, Refused, identity_of, must_be_of
-from mmal_cli.core import datasets, plugins, running, shards
-from mmal_cli.core.errors import UserError
+from mmal_cli.core import datasets, plugins, pretrained, running, shards
+from mmal_cli.core.errors import BAD_DATA, UserError, lines
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Dataset, Run
-from mmal_cli.core.settings import Settings, main_variant, resolve
-from mmal_cli.core.tables import Place, regime_order
+from mmal_cli.core.paradigms import SELF_SL, ST
+from mmal_cli.core.place import Place, regime_order
+from mmal_cli.core.protocol import Settings
+from mmal_cli.core.settings import main_variant, resolve
 from mmal_cli.engines import Work, threads
 from mmal_cli.runs import place_of
 
@@ -26,8 +28,9 @@ def places(grid: Grid) -> list[Place]:
         own = grid.of(name)
         drops = dict.fromkeys(main_variant(name) if drop == "protocol" else drop for drop in own.moddrop)
         found += [
-            Place(dataset=name, regime=regime, moddrop=drop, qm=qm, seed=seed)
+            Place(dataset=name, regime=regime, moddrop=drop, paradigm=paradigm, qm=qm, seed=seed)
             for regime in own.regimes
+            for paradigm in own.paradigms
             for drop in drops
             for qm in own.qms
             for seed in own.seeds
@@ -45,12 +48,13 @@ def expand(grid: Grid, root: Path, out: Path, device: str, deterministic: bool =
         deterministic: whether the same run is to give the same bits on a GPU too.
 
     Raises:
-        UserError: datasets that are not there, all of them in one message; an unknown name; a setting that is wrong; two
-            query methods with one name.
+        UserError: datasets or pretrained encoders that are not there, all of them in one message; an unknown name; a setting
+            that is wrong; two query methods with one name.
 
-    Cost: about 10 ms for each (dataset, regime, method, moddrop), and importing torch.
+    Cost: about 10 ms for each (variant, regime, method), and importing torch.
     """
     folders = grid.folders(root)
+    _taught(grid, folders)
     works: dict[Path, Work] = {}
     count = threads() if device == "cpu" else None
     for place, cell in cells(grid, datasets.read_all(folders)):
@@ -67,10 +71,11 @@ def cells(grid: Grid, read: Mapping[str, Dataset]) -> Iterator[tuple[Place, Cell
     """Every cell with its settings, in the order of `places`; `read` has the grid's datasets by their names."""
     resolved: dict[tuple, Settings] = {}
     for place in places(grid):
-        key = place.dataset, place.regime, place.qm, place.moddrop
+        begun = _begun(place, grid)
+        key = *place.row, begun
         if key not in resolved:
             plugins.find("queries", place.qm, "query method")
-            asked = overlays(place, grid), grid.assignments, place.moddrop
+            asked = overlays(place, grid), grid.assignments, place.moddrop, place.paradigm, begun
             resolved[key], _ = resolve(read[place.dataset], place.regime, place.qm, *asked)
         yield place, Cell(read[place.dataset], place.qm, place.regime, place.seed, resolved[key])
 
@@ -87,16 +92,34 @@ def _first(cell: Cell, folder: Path, device: str, count: int | None, determinist
 
 def overlays(place: Place, grid: Grid) -> list[str]:
     """A cell's `--with`: its tuned file if the grid names a folder of them that has one, then the grid's overlays."""
-    found = grid.tuned_file(place.dataset, place.regime, place.moddrop)
+    found = grid.tuned_file(place)
     return [*([str(found)] if found else []), *grid.overlays]
+
+
+def _begun(place: Place, grid: Grid) -> Path | None:
+    """The pretrained encoders of a cell; a seed has its own."""
+    return pretrained.folder(place.dataset, place.seed, Path(grid.pretrained)) if place.paradigm == SELF_SL else None
+
+
+def _taught(grid: Grid, folders: Mapping[str, Path]) -> None:
+    """Refuses a grid whose pretrained encoders are not all there."""
+    begun = {folder: place for place in places(grid) if (folder := _begun(place, grid))}
+    missing = {folder: place for folder, place in begun.items() if not (folder / pretrained.RECORD).exists()}
+    if missing:
+        made = lines(
+            f"{folder}; make it by: mmal pretrain --data {folders[place.dataset]} --seed {place.seed} --out {folder}"
+            for folder, place in missing.items()
+        )
+        raise UserError(f"pretrained encoders are not there: {made}", BAD_DATA)
 
 
 def untuned(grid: Grid) -> list[str]:
     """What the grid's folder of tuned files has none for: `share low`, `share low without modality dropout`."""
     if grid.tuned is None:
         return []
-    kinds = dict.fromkeys((place.dataset, place.regime, place.moddrop) for place in places(grid))
-    return [f"{kind[0]} {kind[1]}{'' if kind[2] else ' without moddrop'}" for kind in kinds if not grid.tuned_file(*kind)]
+    kinds = {place.block: place for place in places(grid)}.values()
+    without = {True: "", False: " without moddrop"}
+    return [f"{kind.name} {kind.regime}{without[kind.moddrop]}" for kind in kinds if not grid.tuned_file(kind)]
 
 
 def al_run(data: Path, place: Place, grid: Grid) -> str:
@@ -104,7 +127,10 @@ def al_run(data: Path, place: Place, grid: Grid) -> str:
     words = ["mmal", "al-run", "--data", str(data), "--qm", place.qm, "--regime", place.regime, "--seed", str(place.seed)]
     words += [word for name in overlays(place, grid) for word in ("--with", name)]
     words += [word for text in grid.assignments for word in ("--set", text)]
-    return shlex.join([*words, "--moddrop" if place.moddrop else "--no-moddrop"])
+    words += ["--moddrop" if place.moddrop else "--no-moddrop"]
+    words += ["--paradigm", place.paradigm] * (place.paradigm != ST)
+    words += ["--pretrained", str(begun)] if (begun := _begun(place, grid)) else []
+    return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -148,7 +174,7 @@ def see(work: Work) -> Seen:
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of one (dataset, regime, method with or without moddrop), by folder."""
+    """The cells of one (dataset, regime, method with its variant), by folder."""
 
     dataset: str
     regime: str

@@ -17,12 +17,15 @@ from mmal_cli.cell import Cell
 from mmal_cli.core import files, plugins
 from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError, unknown
 from mmal_cli.core.manifest import Dataset, check, made
+from mmal_cli.core.paradigms import Paradigm
+from mmal_cli.core.protocol import Protocol, Settings, Train
 from mmal_cli.core.seeds import Chance
-from mmal_cli.core.settings import Protocol, Settings, Train, resolve
+from mmal_cli.core.settings import resolve
 from mmal_cli.core.tuned import Trial, Tuned, conclude, nested
 from mmal_cli.data import Split, load_split, shrunk
 from mmal_cli.device import device_name
 from mmal_cli.model import build
+from mmal_cli.pool import Pool
 from mmal_cli.start import start
 from mmal_cli.train import Diverged, fit
 
@@ -87,19 +90,22 @@ def plan(
     overlays: Sequence[str] = (),
     assignments: Sequence[str] = (),
     moddrop: bool | None = None,
+    paradigm: Paradigm | None = None,
+    begun: Path | None = None,
 ) -> Search:
     """Reads a grid and resolves the settings of its points: as for al-run, with the grid's values on top.
 
     Args:
         grid: a name in tunings/, or a path.
         seeds: each point is trained on all of them.
-        overlays, assignments, moddrop: as in `resolve`.
+        overlays, assignments, moddrop, paradigm, begun: as in `resolve`.
 
     Raises:
         UserError: a grid or settings that are wrong; an option that sets what the grid sets.
     """
     place, axes = _read(grid)
-    base, sources = resolve(dataset, regime, QM, overlays, assignments, moddrop)
+    asked = moddrop, paradigm, begun
+    base, sources = resolve(dataset, regime, QM, overlays, assignments, *asked)
     fixed = {}
     if OF_IMAGES in axes and not any(modality.kind == "image" for modality in dataset.modalities):
         fixed = {OF_IMAGES: base.train.augmentation}
@@ -113,7 +119,7 @@ def plan(
     settings = []
     for point in points:
         own = [f"{key}={json.dumps(value)}" for key, value in point.items()]
-        settings.append(resolve(dataset, regime, QM, overlays, [*assignments, *own], moddrop)[0])
+        settings.append(resolve(dataset, regime, QM, overlays, [*assignments, *own], *asked)[0])
     return Search(dataset, regime, list(seeds), axes, points, settings, fixed)
 
 
@@ -197,7 +203,7 @@ def _trials(
         for unit in left:
             number, seed = unit
             pool, validation = starts[seed]
-            training = split, pool.labelled_index, validation, search.settings[number]
+            training = split, pool, validation, search.settings[number]
             score = _score(training, seed, lambda epoch, before=done: on_progress(before + epoch, total))
             found[unit] = Trial(id=paths[unit].stem, point=search.points[number], seed=seed, **score)
             found[unit].write(paths[unit])
@@ -213,7 +219,7 @@ def _kept(path: Path) -> Trial:
         raise UserError(f"{error}; remove it and give the same command again", BAD_DATA) from None
 
 
-def _score(training: tuple[Split, Tensor, Tensor, Settings], seed: int, on_epoch: Callable[[int], None]) -> dict[str, Any]:
+def _score(training: tuple[Split, Pool, Tensor, Settings], seed: int, on_epoch: Callable[[int], None]) -> dict[str, Any]:
     """Trains as al-run's first cycle does, without dropout; that the loss is not finite is a result too."""
     began = time.monotonic()
     try:

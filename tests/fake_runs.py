@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmal_cli.core.manifest import Cycle, Run
-from mmal_cli.core.tables import NO_MODDROP
+from mmal_cli.core.place import Place
 
 CEILING = {"a": 0.1, "b": 0.1, "a+b": 1.0}
 
@@ -21,6 +21,7 @@ def record(
     ceiling: Mapping[str, float] | None = None,
     data_id: str = "0123456789ab",
     command: str = "",
+    paradigm: str = "st",
 ) -> Run:
     """A record; curves: subset -> balanced accuracy per cycle (accuracy is half of it)."""
     cycles = [
@@ -58,7 +59,8 @@ def record(
             "seed": seed,
             "moddrop": moddrop,
             "settings": dict(settings or {"train": {"lr": 0.1}}),
-        },
+        }
+        | ({} if paradigm == "st" else {"paradigm": paradigm}),
         inputs={"dataset": read},
         cycles=cycles,
         made={"command": command or f"mmal al-run --data data/{dataset} --qm {qm} --regime {regime} --seed {seed}"},
@@ -66,9 +68,9 @@ def record(
 
 
 def folder_of(root: Path, run: Run) -> Path:
-    """`<dataset>/<regime>/<qm>[-nomoddrop]/seed-<k>` below `root`."""
-    c = run.config
-    return root / c["dataset"] / c["regime"] / f"{c['qm']}{'' if c['moddrop'] else NO_MODDROP}" / f"seed-{c['seed']}"
+    """Of a run, below `root`."""
+    place = Place.model_validate(run.config)
+    return root / place.folder / f"seed-{place.seed}"
 
 
 def write(root: Path, *runs: Run) -> None:

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from mmal_cli import app, runs
 from mmal_cli.analysis import aulc as areas
 from mmal_cli.core.errors import UserError
+from mmal_cli.core.place import Place
 from mmal_cli.core.shards import write_arrays
-from mmal_cli.core.tables import AulcTable, Place, TableDataset
+from mmal_cli.core.tables import AulcTable, TableDataset
 
 curves = st.lists(st.floats(0, 1), min_size=2, max_size=12)
 
@@ -215,7 +216,7 @@ def test_cells_that_have_not_run_are_told_in_every_format(tmp_path, invoke) -> N
     for name in ("rich", "md"):
         assert "3 of the grid's 4 cells have not run." in said[name].stdout
         assert "food, moddrop on: none of its 4 cells has run." in said[name].stdout
-    place = {"moddrop": True, "regime": "low"}
+    place = {"paradigm": "st", "moddrop": True, "regime": "low"}
     assert json.loads(said["json"].stdout)["made"]["not_run"] == [
         place | {"dataset": "synergy", "qm": "badge", "seeds": [3]},
         place | {"dataset": "synergy", "qm": "kcg", "seeds": [0, 3]},

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from mmal_cli.core import minilm, plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
-from mmal_cli.core.settings import Budget, Scale, Settings, Train
-from mmal_cli.core.settings import Model as ModelSettings
+from mmal_cli.core.protocol import Budget, Scale, Settings, Train
+from mmal_cli.core.protocol import Model as ModelSettings
 from mmal_cli.model import build
 
 SHAPES = {"image": [(3, 64, 64), (1, 32, 32)], "vector": [(50,)], "series": [(12, 1000), (2, 70)], "tokens": [(2, 20)]}

@@ -3,13 +3,15 @@
 import torch
 from torch.utils.data import DataLoader
 
+from mmal_cli.batches import Batches, factor
 from mmal_cli.bench.step import Pictures, plain_epoch, plain_model
 from mmal_cli.core.manifest import Dataset, Modality
 from mmal_cli.core.seeds import Chance
 from mmal_cli.core.settings import resolve
 from mmal_cli.data import Split
 from mmal_cli.metrics import balanced_accuracy
-from mmal_cli.train import Batches, factor, fit
+from mmal_cli.train import fit
+from tests import tiny
 
 SEEDS, CLASSES, SIZE = range(5), 6, 16
 LABELLED, VALIDATION, HELD_OUT = torch.arange(0, 240), torch.arange(240, 300), torch.arange(300, 1200)
@@ -32,9 +34,10 @@ def test_fast_and_plain_training_reach_the_same_accuracy_within_the_noise_of_see
     words = ("train.epochs=4", "train.min_epoch_samples=320", "train.augmentation=randaug")
     chosen, _ = resolve(Dataset.read(tiny_data / "dataset.yaml"), "low", "random", ["quick"], words)
     split, scores = noisy(), {"fast": [], "plain": []}
+    pool = tiny.pool(split, LABELLED.tolist(), VALIDATION.tolist())
     held_out = split.batch(HELD_OUT)
     for seed in SEEDS:
-        fast = fit(split, LABELLED, VALIDATION, chosen, 0.0, Chance(seed, 0)).model
+        fast = fit(split, pool, VALIDATION, chosen, 0.0, Chance(seed, 0)).model
         plain = trained(split, chosen, seed)
         normalised = {name: (x.float() / 255 - 0.5) / 0.5 for name, x in held_out.inputs.items()}
         with torch.no_grad():
@@ -56,7 +59,6 @@ def trained(split, chosen, seed):
     loader = DataLoader(Pictures(split, LABELLED, train.augmentation), train.batch_size, shuffle=True)
     steps = Batches(split, LABELLED, train, Chance(seed, 0)).steps
     for epoch in range(train.epochs):
-        done = range(epoch * steps, (epoch + 1) * steps)
-        rates = [train.lr * factor(step, train.warmup_epochs * steps, train.epochs * steps) for step in done]
+        rates = [train.lr * factor(train, steps, epoch, step) for step in range(steps)]
         plain_epoch(model, optimiser, loader, train, rates)
     return model.eval()

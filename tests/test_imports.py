@@ -19,8 +19,8 @@ LEVELS = [
     "mmal_cli core",
     "data depthwise image_ops augment moddrop pool nearest gradients metrics device official data_recipes",
     "encoders fusions queries",
-    "method model predict train pretraining",
-    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench",
+    "method model predict batches fixmatch train pretraining",
+    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench doctor",
     "commands show show_stats formats",
     "app __main__",
 ]

@@ -8,8 +8,8 @@ import torch
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Modality
-from mmal_cli.core.settings import Budget, Scale, Settings, Train
-from mmal_cli.core.settings import Model as ModelSettings
+from mmal_cli.core.protocol import Budget, Scale, Settings, Train
+from mmal_cli.core.protocol import Model as ModelSettings
 from mmal_cli.model import build
 from mmal_cli.predict import batch_size
 

@@ -194,17 +194,19 @@ def run(place, *words, data="data"):
 
 def test_a_run_begins_with_its_weights_in_every_cycle_and_says_which(learnt):
     _, place = learnt
-    done = run(place, "--pretrained", "pre", "--with", "self-sl", "--set", "train.epochs=1")
+    done = run(place, "--pretrained", "pre", "--set", "train.epochs=1")
     assert done.exit_code == 0, done.stderr
+    assert done.stdout.strip() == "runs/tiny/low/random-self-sl/seed-0"
     record = Run.read(place / done.stdout.strip() / "run.yaml")
     found = Pretrained.read(place / "pre" / "pretrained.yaml")
     assert record.config["settings"]["model"]["start"] == {name: one.sha256 for name, one in found.modalities.items()}
     assert "pre" not in record.config["settings"]["model"]["start"].values()
-    assert record.config["settings"]["model"]["fusion"] == "hidden"
-    other = run(place, "--with", "self-sl", "--set", "train.epochs=1")
-    assert (other.exit_code, "model.start.a (there '" in other.stderr) == (2, True)
+    assert record.config["paradigm"] == "self-sl"
+    other = run(place, "--paradigm", "self-sl", "--set", "train.epochs=1")
+    helps = "paradigm st, expected self-sl; give --pretrained FOLDER, made by: mmal pretrain --data data/tiny"
+    assert (other.exit_code, helps in other.stderr) == (2, True), other.stderr
     (place / "pre").rename(place / "moved")
-    again = run(place, "--pretrained", "moved", "--with", "self-sl", "--set", "train.epochs=1")
+    again = run(place, "--pretrained", "moved", "--set", "train.epochs=1")
     assert (again.exit_code, "already done" in again.stderr) == (0, True), again.stderr
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from mmal_cli import app
-from mmal_cli.analysis import ranks
+from mmal_cli.analysis import complete, ranks
 from mmal_cli.core import files, tables
 from mmal_cli.core.errors import UserError
 
@@ -207,7 +207,7 @@ def test_a_missing_regime_is_named(after_aulc) -> None:
     command = "mmal al-run --data d/one --qm badge --regime low --seed 0 --with quick"
     done = after_aulc(scores | more, command=command)
     assert (
-        "runs/synergy/mid/kcg lacks seed 0 (synergy has low, other datasets have mid); "
+        "runs/synergy/mid/kcg lacks seed 0 (synergy has low, others have mid); "
         "run it: mmal al-run --data d/one --qm kcg --regime mid --seed 0 --with quick\n"
     ) in done.stderr
     done = after_aulc(scores | more, "--allow-incomplete")
@@ -223,9 +223,9 @@ def test_many_missing_runs_are_counted(after_aulc) -> None:
 def test_nothing_in_common(tmp_path) -> None:
     block = ranks.Block("share", "low", True, "b", {"kcg": {0: 0.1}, "bald": {1: 0.2}})
     with pytest.raises(UserError, match=r"share low: the query methods have no seed in common \(bald 1, kcg 0\)"):
-        ranks.common([block])
+        complete.common([block])
     with pytest.raises(UserError, match="no query method in common"):
-        ranks.common([block, ranks.Block("share", "mid", True, "b", {"grace": {0: 0.1}})])
+        complete.common([block, ranks.Block("share", "mid", True, "b", {"grace": {0: 0.1}})])
 
 
 def block(regime, **scores) -> ranks.Block:
@@ -235,16 +235,16 @@ def block(regime, **scores) -> ranks.Block:
 def test_blocks_that_cannot_be_ranked_are_left_out_and_named() -> None:
     whole = block("low", kcg={0: 0.1, 1: 0.2}, bald={0: 0.2})
     lonely, apart = block("mid", badge={0: 0.1}), block("high", kcg={0: 0.1}, bald={1: 0.2})
-    found, left_out = ranks.usable([whole, lonely, apart])
+    found, left_out = complete.usable([whole, lonely, apart])
     assert found == [whole]
     assert left_out == [
         "synergy mid is left out: it has badge alone, a ranking takes two query methods.",
         "synergy high is left out: its query methods have no seed in common (bald 1, kcg 0).",
     ]
-    assert ranks.usable([whole]) == ([whole], [])
-    assert ranks.usable([lonely]) == ([], left_out[:1])
+    assert complete.usable([whole]) == ([whole], [])
+    assert complete.usable([lonely]) == ([], left_out[:1])
     with pytest.raises(UserError, match="no block is left to rank"):
-        ranks.common([])
+        complete.common([])
 
 
 REGIMES = {(dataset, regime, dataset == "share"): of for (dataset, *_), of in FULL.items() for regime in ("low", "mid")}

@@ -5,7 +5,8 @@ import pytest
 from mmal_cli.cell import Cell
 from mmal_cli.core import files, manifest, plugins
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.settings import Settings, resolve
+from mmal_cli.core.protocol import Settings
+from mmal_cli.core.settings import resolve
 
 
 def dataset(
@@ -203,7 +204,7 @@ def test_a_wrong_key_in_a_file_names_the_file_and_the_nearest_key(tmp_path):
 @pytest.mark.parametrize("name", plugins.names("protocols", ".yaml"))
 def test_every_protocol_resolves(name):
     for regime in ("low", "mid", "high"):
-        overlay = [name] if name in ("quick", "self-sl") else []
+        overlay = [name] if name in ("quick", "self-sl", "semi-sl") else []
         assert isinstance(resolve(dataset("own" if overlay else name), regime, "badge", overlay)[0], Settings)
 
 

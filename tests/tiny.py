@@ -1,16 +1,26 @@
 """A small dataset of the real format: two noisy images of 16 px whose brightness in one corner each tells the class."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mmal_cli.core import build, shards
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.seeds import derive
+from mmal_cli.data import Split
+from mmal_cli.pool import Pool
 
 PIXELS = 16
 BUDGET = ["regimes.low.start=15", "regimes.low.validation=15", "regimes.low.query=15"]  # five for each of three classes
+
+
+def pool(split: Split, labelled: Iterable[int], validation: Iterable[int]) -> Pool:
+    """With these train positions labelled, these barred."""
+    found = Pool(len(split.labels), torch.tensor(list(validation)))
+    found.label(torch.tensor(list(labelled)))
+    return found
 
 
 def samples(

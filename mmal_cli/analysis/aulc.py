@@ -11,7 +11,8 @@ from typing import Any
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError, unknown
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.tables import AulcRow, DatasetRead, Measures, Place, Spread, TableDataset
+from mmal_cli.core.place import Place
+from mmal_cli.core.tables import AulcRow, DatasetRead, Measures, Spread, TableDataset
 
 
 def aulc(curve: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from mmal_cli.analysis.aulc import spread
 from mmal_cli.analysis.power import paired
 from mmal_cli.analysis.ranks import Block
 from mmal_cli.core.errors import unknown
+from mmal_cli.core.paradigms import PARADIGMS, Paradigm
 from mmal_cli.core.rank_stats import AverageRank, Difference, Friedman, Paired, Penalty, Saved, SavedBlock, Stats
 
 
@@ -17,7 +18,7 @@ def compare(blocks: Sequence[Block], against: str) -> Stats:
     """Average ranks and tests over blocks, differences to one method, and what the learning curves say.
 
     Args:
-        blocks: complete, as `ranks.gaps` or `ranks.common` leaves them: the same methods in all, the same seeds within one.
+        blocks: as `complete.gaps` or `complete.common` leaves them: the same methods in all, the same seeds within one.
         against: the method that the others are compared with.
 
     Raises:
@@ -45,6 +46,7 @@ def compare(blocks: Sequence[Block], against: str) -> Stats:
         smallest_p=stats.smallest_p(pairs),
         differences=_differences(blocks, against),
         penalty=_penalty(blocks),
+        penalties=_by_paradigm(blocks),
         saved=[_saved(block, against) for block in blocks if block.labels],
     )
 
@@ -79,7 +81,7 @@ def _differences(blocks: Sequence[Block], against: str) -> dict[str, Difference]
 def _pairs(blocks: Sequence[Block], differences: Sequence[Sequence[float]]) -> Iterator[Paired]:
     for block, values in zip(blocks, differences, strict=True):
         of = spread(values)
-        yield Paired(dataset=block.dataset, regime=block.regime, pairs=len(values), mean=of.mean, sd=of.sd)
+        yield Paired(**block.at.model_dump(), pairs=len(values), mean=of.mean, sd=of.sd)
 
 
 def _curves(block: Block) -> dict[str, np.ndarray]:
@@ -101,6 +103,13 @@ def _penalty(blocks: Sequence[Block]) -> Penalty | None:
     )
 
 
+def _by_paradigm(blocks: Sequence[Block]) -> dict[Paradigm, Penalty]:
+    """The matrix of each paradigm; nothing where there is one alone, whose matrix is that of all."""
+    own = {paradigm: [block for block in blocks if block.paradigm == paradigm] for paradigm in PARADIGMS}
+    found = {paradigm: _penalty(some) for paradigm, some in own.items() if 0 < len(some) < len(blocks)}
+    return {paradigm: matrix for paradigm, matrix in found.items() if matrix}
+
+
 def _saved(block: Block, against: str) -> SavedBlock:
     """From the mean curves over seeds."""
     curves = {qm: of.mean(axis=0) for qm, of in _curves(block).items()}
@@ -113,4 +122,4 @@ def _saved(block: Block, against: str) -> SavedBlock:
             reached = math.isfinite(labels)
             each = [value if math.isfinite(value) else None for value in savings.saved(curve, curves[against], block.labels)]
             methods[qm] = Saved(needed=labels if reached else None, ratio=labels / own if reached else None, saved=each)
-    return SavedBlock(dataset=block.dataset, regime=block.regime, labels=own, last=block.labels[-1], methods=methods)
+    return SavedBlock(**block.at.model_dump(), labels=own, last=block.labels[-1], methods=methods)

@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 
 from mmal_cli.analysis import style
 from mmal_cli.analysis.style import Look
-from mmal_cli.core.tables import AulcRow, TableDataset, regime_order
+from mmal_cli.core.place import regime_order
+from mmal_cli.core.tables import AulcRow, TableDataset
 
 MARGIN = 0.8  # inches beside bars, for numbers and margins
 

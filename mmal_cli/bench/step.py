@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from mmal_cli.batches import Batches
 from mmal_cli.bench._turns import beside, in_turns
 from mmal_cli.bench.augment import by_pillow, to_pillow
 from mmal_cli.core.manifest import Modality
+from mmal_cli.core.protocol import Budget, Model, Scale, Settings, Train
 from mmal_cli.core.seeds import Chance, generator
-from mmal_cli.core.settings import Budget, Model, Scale, Settings, Train
 from mmal_cli.data import Split
 from mmal_cli.depthwise import Depthwise
 from mmal_cli.device import choose_device, keep_memory
 from mmal_cli.moddrop import drop_modalities
 from mmal_cli.model import build
-from mmal_cli.train import Batches, make_optimiser, train_epoch
+from mmal_cli.train import make_optimiser, train_epoch
 
 SIZE, CLASSES, BATCH, STEPS = 64, 100, 128, 4
 ENCODER = "efficientnet"

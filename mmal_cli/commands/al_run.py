@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmal_cli import show
+from mmal_cli.core.paradigms import Paradigm
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,12 @@ Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Dataset folde
 Seed = Annotated[int, typer.Option(metavar="N", help="The one integer that all chance of the run comes from.", min=0)]
 Dropping = Annotated[
     bool | None, typer.Option("--moddrop/--no-moddrop", metavar="", help="Modality dropout; default: the protocol's.")
+]
+Training = Annotated[
+    Paradigm | None,
+    typer.Option(
+        "--paradigm", help="Labels alone, pretrained encoders, or the pool too; default: st, or as --pretrained has it."
+    ),
 ]
 Pretrained = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Of mmal pretrain: encoders begin with its weights in every cycle.")
@@ -51,6 +57,7 @@ def al_run(
     data: Data = None,
     seed: Seed = 0,
     moddrop: Dropping = None,
+    paradigm: Training = None,
     pretrained: Pretrained = None,
     gpu: Gpu = "auto",
     overlays: With = None,
@@ -67,30 +74,38 @@ def al_run(
     folder = datasets.choose(data)
     dataset = datasets.read(folder)
     plugins.find("queries", qm, "query method")
-    assignments = [*(assignments or ()), *([f"model.start={json.dumps(str(pretrained))}"] if pretrained else [])]
-    resolved, sources = settings.resolve(dataset, regime, qm, overlays or (), assignments, moddrop)
+    asked = overlays or (), assignments or (), moddrop, paradigm, pretrained
+    resolved, sources = settings.resolve(dataset, regime, qm, *asked)
     if print_config:
         _print(resolved.model_dump(mode="json"), sources)
         return
+
+    words = ["mmal", "al-run", "--data", folder, "--qm", qm, "--regime", regime, "--seed", seed, *chosen(*asked)]
+    command = shlex.join(map(str, words)) + " --deterministic" * deterministic
+    cell = Cell(dataset, qm, regime, seed, resolved)
+    if dataset.restricted:
+        show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
+    _train(cell, folder, out, gpu, command, deterministic, progress)
+    show.result(cell.folder(out))
+
+
+def _train(cell: Cell, data: Path, out: Path, gpu: str, command: str, deterministic: bool, progress: str) -> None:
+    """Runs the cell behind a bar, or says that it is done."""
+    from mmal_cli.core import plugins
 
     # Threads that spin while they wait make two busy cores ten times slower than one (docs/decisions.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from mmal_cli import device as devices
 
-    if dataset.restricted:
-        show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for this run's folder too")
-    device = devices.choose_device(gpu)
-    cell = Cell(dataset, qm, regime, seed, resolved)
-    command = _command(folder, cell, overlays or (), assignments, moddrop) + " --deterministic" * deterministic
+    device, name = devices.choose_device(gpu), f"{cell.dataset.name} {cell.regime} {plugins.label(cell.qm)} seed {cell.seed}"
     with (
         devices.deterministic(deterministic),
-        show.progress(f"{dataset.name} {regime} {plugins.label(qm)} seed {seed}", "epochs", progress) as bar,
+        show.progress(name, "epochs", progress) as bar,
     ):
-        ran = _run(cell, folder, out, device, command, bar)
+        ran = _run(cell, data, out, device, command, bar)
     if not ran:
         show.note(f"already done: {cell.folder(out)}")
-    show.result(cell.folder(out))
 
 
 def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, bar: Callable[[int, int], None]) -> bool:
@@ -139,13 +154,19 @@ def _who(said: Running | None) -> str:
     return "al-run" if said and said.engine == "al-run" else "sweep"
 
 
-def _command(folder: Path, cell: Cell, overlays: list[str], assignments: list[str], moddrop: bool | None) -> str:
-    """What was typed, with the defaults that choose the run; --gpu and --out are not part of what a run is."""
-    words = ["mmal", "al-run", "--data", folder, "--qm", cell.qm, "--regime", cell.regime, "--seed", cell.seed]
-    words += [word for name in overlays for word in ("--with", name)]
+def chosen(
+    overlays: Sequence[str],
+    assignments: Sequence[str],
+    moddrop: bool | None,
+    paradigm: Paradigm | None,
+    pretrained: Path | None,
+) -> list:
+    """What was typed of the settings; --gpu and --out are not part of what a run is."""
+    words = [word for name in overlays for word in ("--with", name)]
     words += [word for text in assignments for word in ("--set", text)]
     words += [] if moddrop is None else ["--moddrop" if moddrop else "--no-moddrop"]
-    return shlex.join(map(str, words))
+    words += [] if paradigm is None else ["--paradigm", paradigm]
+    return words + ([] if pretrained is None else ["--pretrained", pretrained])
 
 
 def _print(settings: dict, sources: dict[str, str]) -> None:

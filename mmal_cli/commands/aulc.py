@@ -14,6 +14,7 @@ from mmal_cli import show, show_stats
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
+    from mmal_cli.core.place import Place
     from mmal_cli.core.tables import AulcRow, AulcTable, Spread, TableDataset
     from mmal_cli.grid_runs import Picked
     from mmal_cli.runs import Runs
@@ -101,7 +102,7 @@ def _name_unfinished(found: Runs) -> None:
         show.note(f"{folder} is not finished and left out" + (f"; go on by: {helps}" if helps else ""))
 
 
-def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[tuple], format: show.FormatName) -> None:
+def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[Place], format: show.FormatName) -> None:
     if format in ("csv", "json") and (not_run := sum(len(row["seeds"]) for row in table.made.get("not_run", []))):
         show.note(f"{not_run} of the grid's {len(wanted)} cells have not run")
     if format == "json":
@@ -111,17 +112,16 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[tuple
 
         show.result(dumps(content(table), indent=2))
     elif format == "csv":
-        columns = ("dataset", "regime", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd")
+        columns = ("dataset", "regime", "paradigm", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd")
         show.table("", columns, list(_plain(table, area)), format="csv")
     else:
-        for name, moddrop in dict.fromkeys((row.dataset, row.moddrop) for row in table.rows):
-            rows = [row for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
-            _print_one(
-                rows, table.datasets[name], area, table.metric, [key for key in wanted if key[:2] == (name, moddrop)], format
-            )
-        ran = {(row.dataset, row.moddrop) for row in table.rows}
-        for (name, moddrop), cells in Counter(key[:2] for key in wanted if key[:2] not in ran).items():
-            show.paragraph(f"{name}, moddrop {'on' if moddrop else 'off'}: none of its {cells} cells has run.", format)
+        variants = {row.variant: row for row in table.rows}
+        for variant, row in variants.items():
+            rows = [row for row in table.rows if row.variant == variant]
+            own = [place for place in wanted if place.variant == variant]
+            _print_one(rows, table.datasets[row.dataset], area, table.metric, own, format)
+        for title, cells in Counter(place.title for place in wanted if place.variant not in variants).items():
+            show.paragraph(f"{title}: none of its {cells} cells has run.", format)
         if unfinished:
             said = f"{unfinished} unfinished {'run' if unfinished == 1 else 'runs'} left out (named on stderr)."
             show.paragraph(said, format)
@@ -130,7 +130,7 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[tuple
 def _plain(table: AulcTable, area: Area) -> Iterator[list[str]]:
     """CSV: one row for each row and subset, unrounded, never times ten."""
     for row in table.rows:
-        place = [row.dataset, row.regime, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
+        place = [row.dataset, row.regime, row.paradigm, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
         for subset, areas in row.subsets.items():
             found = getattr(areas, area)
             numbers = [None, None] if found is None else [found.mean, found.sd]
@@ -143,18 +143,18 @@ def _print_one(
     dataset: TableDataset,
     area: Area,
     metric: str,
-    wanted: Sequence[tuple],
+    wanted: Sequence[Place],
     format: show.FormatName,
 ) -> None:
-    """The table of one dataset, with or without modality dropout; cells of the grid that have not run are empty and counted."""
+    """The table of one variant; cells of the grid that have not run are empty and counted."""
     subsets = list(dict.fromkeys(subset for row in rows for subset in row.subsets))
-    title = f"{rows[0].dataset}, moddrop {'on' if rows[0].moddrop else 'off'}: {area} of {metric.replace('_', ' ')}"
+    title = f"{rows[0].title}: {area} of {metric.replace('_', ' ')}"
     head = ["regime", "qm", "seeds", *(_head(subset, dataset) for subset in subsets)]
     foot = [_foot(rows, subsets, dataset, area), _smallest(rows, subsets, dataset, area)]
     not_run = len(wanted) - sum(len(row.seeds) for row in rows)
     if wanted and not_run:
         foot.append(f"{not_run} of the grid's {len(wanted)} cells have not run.")
-    lines = list(_lines(rows, subsets, dataset, area, [key[2:4] for key in wanted]))
+    lines = list(_lines(rows, subsets, dataset, area, [(place.regime, place.qm) for place in wanted]))
     show.table(f"{title}, mean ± sd", head, lines, "\n".join(filter(None, foot)), left=2, format=format)
     if format == "rich":
         show.result("")
@@ -170,7 +170,7 @@ def _lines(
     rows: Sequence[AulcRow], subsets: Sequence[str], dataset: TableDataset, area: Area, wanted: Sequence[tuple[str, str]]
 ) -> Iterator[list[str]]:
     """The table's rows, with an empty line between regimes and their names said once; a regime's best is bold."""
-    from mmal_cli.core.tables import regime_order
+    from mmal_cli.core.place import regime_order
 
     last = None
     best = {(regime, subset): _best(rows, regime, subset, area) for regime in {r.regime for r in rows} for subset in subsets}

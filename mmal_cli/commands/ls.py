@@ -97,7 +97,7 @@ def _runs() -> None:
     from collections import Counter
 
     from mmal_cli import runs
-    from mmal_cli.core.tables import regime_order
+    from mmal_cli.core.place import regime_order
 
     found = runs.find(RUNS) if RUNS.exists() else runs.Runs({}, [])
     finished = Counter(folder.parent for folder in found.finished)

@@ -43,7 +43,7 @@ def pretrain(
     Encoders are those of the dataset's protocol; --with and --set change them as in
     al-run, and are to be the same there. Goes on where it was interrupted.
     """
-    from mmal_cli.core import datasets, plugins, settings
+    from mmal_cli.core import datasets, plugins, pretrained, settings
     from mmal_cli.core.files import read_yaml
     from mmal_cli.core.manifest import check
     from mmal_cli.core.pretrained import RECIPES, Recipe
@@ -63,7 +63,7 @@ def pretrain(
     from mmal_cli.device import choose_device
     from mmal_cli.pretraining.folder import pretrain as learn
 
-    out = out or Path("pretrained", dataset.name, f"seed-{seed}")
+    out = out or pretrained.folder(dataset.name, seed)
     words = ["mmal", "pretrain", "--data", folder, "--seed", seed, "--recipe", name, *(["--epochs", epochs] if epochs else [])]
     words += [word for one in overlays or () for word in ("--with", one)]
     words += [word for text in assignments or () for word in ("--set", text)]

@@ -12,26 +12,27 @@ import typer
 from mmal_cli import formats, show, show_stats
 
 if TYPE_CHECKING:
-    from mmal_cli.analysis.ranks import Block, Gap
+    from mmal_cli.analysis.ranks import Block
     from mmal_cli.core.rank_stats import Stats
     from mmal_cli.core.tables import AulcTable, RankBlock, RankTable
 
 STAGE = 3.1
-NAMED = 12  # missing runs that an error names one by one
 ModDrop = Literal["protocol", "on", "off"]
+Against = Annotated[
+    str | None, typer.Option(metavar="NAME", help="With --stats: the method to compare with; random where it is ranked.")
+]
 
 
 def rank(
     table: Annotated[Path, typer.Argument(help="aulc.yaml, or a table of published values.")] = Path("results/aulc.yaml"),
     weak: Annotated[list[str] | None, typer.Option(metavar="DATASET=SUBSET", help="The weak modality of a dataset.")] = None,
     dataset: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this dataset (may be repeated).")] = None,
+    paradigm: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this one (may be repeated).")] = None,
     moddrop: Annotated[ModDrop, typer.Option(help="Runs with or without modality dropout.")] = "protocol",
     allow_incomplete: Annotated[bool, typer.Option("--allow-incomplete", help="Rank what is common to all.")] = False,
     out: Annotated[Path, typer.Option(help="Where the table is written.")] = Path("results/rank.yaml"),
     stats: Annotated[bool, typer.Option("--stats", help="Intervals, tests, differences, labels saved.")] = False,
-    against: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --stats: the method to compare with; random where it is ranked.")
-    ] = None,
+    against: Against = None,
     format: show.Format = "rich",
     json: Annotated[bool, typer.Option("--json", help="The file's content: --format json.")] = False,
 ) -> None:
@@ -47,16 +48,16 @@ def rank(
     from mmal_cli.core import manifest, tables
 
     started = time.monotonic()
-    source = tables.read_aulc(table)
+    source = tables.read_aulc(table, paradigm or ())
     blocks, notes = _complete(_blocks(source, weak or [], dataset or [], moddrop), source, dataset or [], allow_incomplete)
     ranked = [ranks.ranked(block) for block in blocks]
     versus = against or ("random" if "random" in ranked[0].ranks else min(ranked[0].ranks))
     if stats and not against and versus != "random":
         notes.append(f"random is not ranked, so methods are compared with {versus}.")
-    options = {"--weak": weak or [], "--dataset": dataset or [], "--against": [versus] * stats}
     flags = ["--allow-incomplete"] * allow_incomplete + ["--stats"] * stats
     command = ["mmal", "rank", str(table), "--moddrop", moddrop, *flags]
-    command += [word for option, values in options.items() for value in values for word in (option, value)]
+    several = {"--weak": weak, "--dataset": dataset, "--paradigm": paradigm, "--against": [versus] * stats}
+    command += [word for option, values in several.items() for value in values or () for word in (option, value)]
     factors = {block.dataset: block.factor for block in blocks if block.factor != 1}
     result = tables.RankTable(
         id=_identity(source, ranked, versus if stats else None),
@@ -82,19 +83,19 @@ def _identity(source: AulcTable, ranked: Sequence[RankBlock], against: str | Non
 
 def _complete(asked: Sequence[Block], source: AulcTable, only: Sequence[str], allow: bool) -> tuple[list[Block], list[str]]:
     """The blocks as they are, or what is common to them where runs are missing; and what to say of these."""
-    from mmal_cli.analysis import ranks
+    from mmal_cli.analysis import complete
     from mmal_cli.core.errors import BAD_DATA, UserError
 
-    missing, left_out, found = ranks.gaps(asked), [], list(asked)
+    missing, left_out, found = complete.gaps(asked), [], list(asked)
     if missing and not allow:
-        raise _incomplete(missing, source)
+        raise complete.error(missing, source)
     if missing:
-        found, left_out = ranks.usable(asked)
+        found, left_out = complete.usable(asked)
         if not found:
             raise UserError("\n".join(["no block can be ranked", *left_out]), BAD_DATA)
-        found = ranks.common(found)
-    places = [gap.place for gap in missing] + ranks.not_run(source, asked, only)
-    return found, ranks.incomplete(asked, found, places) + left_out
+        found = complete.common(found)
+    places = [gap.place for gap in missing] + complete.not_run(source, asked, only)
+    return found, complete.incomplete(asked, found, places) + left_out
 
 
 def _blocks(source: AulcTable, weak: Sequence[str], only: Sequence[str], moddrop: ModDrop) -> list[Block]:
@@ -148,29 +149,6 @@ def _weak_of_all(source: AulcTable, given: Mapping[str, str], only: Sequence[str
     return found
 
 
-def _incomplete(missing: Sequence[Gap], source: AulcTable) -> Exception:
-    """The error that names the missing runs and what makes them."""
-    from mmal_cli.core.errors import BAD_DATA, UserError
-    from mmal_cli.core.tables import Place
-    from mmal_cli.runs import command, method_folder
-
-    commands = [
-        (Place(**row.model_dump(include={"dataset", "regime", "moddrop", "qm"}), seed=row.seeds[0]), row.command or "")
-        for row in source.rows
-        if row.seeds
-    ]
-    lines = []
-    for gap in missing[:NAMED]:
-        if commands:
-            text = command(gap.place, commands)
-            lines.append(f"{method_folder(gap.place, text)} lacks seed {gap.place.seed} ({gap.because}); run it: {text}")
-        else:
-            lines.append(f"{gap.place.dataset} {gap.place.regime} lacks {gap.place.qm} ({gap.because})")
-    if len(missing) > NAMED:
-        lines.append(f"and {len(missing) - NAMED} more missing runs")
-    return UserError("\n".join([*lines, "or rank what is common to all: --allow-incomplete"]), BAD_DATA)
-
-
 def _name_left_out(found: Stats, blocks: int) -> None:
     """Says on stderr which statistics need more than the table has."""
     lacking = blocks - len(found.saved)
@@ -215,7 +193,7 @@ def _lines(result: RankTable) -> Iterator[list[str]]:
         if last not in (None, block.regime):
             yield [""] * (2 + len(result.methods))
         regime, last = "" if block.regime == last else block.regime, block.regime
-        yield [regime, block.dataset, *_numbers(block.ranks, result.methods)]
+        yield [regime, block.name, *_numbers(block.ranks, result.methods)]
     yield [""] * (2 + len(result.methods))
     for regime, summed in result.sums.items():
         yield [regime, "sum", *_numbers(summed, result.methods)]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmal_cli import show
-from mmal_cli.commands.al_run import Assignments, Data, Dropping, Gpu, Regime, With
+from mmal_cli.commands.al_run import Assignments, Data, Dropping, Gpu, Pretrained, Regime, Training, With, chosen
+from mmal_cli.core.errors import UserError
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
     from mmal_cli.core.tuned import Point, RunnerUp, Tuned
+    from mmal_cli.tune import Search
 
 STAGE = 2.0
+
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Default: tuned/<dataset>-<regime>[-<paradigm>].yaml.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over another search's result; trainings that fit are kept.")]
 
 
 def tune(
@@ -28,16 +35,13 @@ def tune(
         str, typer.Option(metavar="NAME|FILE", help="What to try (mmal ls tunings), or your own YAML file.")
     ] = "paper",
     moddrop: Dropping = None,
+    paradigm: Training = None,
+    pretrained: Pretrained = None,
     gpu: Gpu = "auto",
     overlays: With = None,
     assignments: Assignments = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The result; default: tuned/<dataset>-<regime>.yaml.", show_default=False),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over another search's result; trainings that fit are kept.")
-    ] = False,
+    out: Out = None,
+    force: Force = False,
     json: Annotated[bool, typer.Option("--json", help="Print the file's content.")] = False,
     progress: show.Progress = "auto",
 ) -> None:
@@ -48,37 +52,33 @@ def tune(
     Give the result to al-run by --with. Goes on point by point.
     """
     from mmal_cli.core import datasets
-    from mmal_cli.core.errors import UserError
 
     folder = datasets.choose(data)
     dataset = datasets.read(folder)
-    path = out or Path("tuned", f"{dataset.name}-{regime}.yaml")
-    if path.suffix != ".yaml":
-        raise UserError(f"--out {path} does not end in .yaml, as al-run's --with expects")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in al-run
 
     from mmal_cli import tune as search
+    from mmal_cli.core.tuned import file_name
     from mmal_cli.device import choose_device
 
-    plan = search.plan(dataset, regime, grid, range(seeds), overlays or (), assignments or (), moddrop)
-    device = choose_device(gpu)
-    for key, value in plan.fixed.items():
-        show.note(f"{dataset.name} has no images: {key} stays {value}, no other value is tried")
-    words = ["mmal", "tune", "--data", folder, "--regime", regime, "--seeds", seeds, "--grid", grid]
-    command = _command(words, overlays or (), assignments or (), moddrop)
+    asked = overlays or (), assignments or (), moddrop, paradigm, pretrained
+    plan = search.plan(dataset, regime, grid, range(seeds), *asked)
+    path = out or Path("tuned", file_name(dataset.name, regime, plan.settings[0].paradigm))
+    if path.suffix != ".yaml":
+        raise UserError(f"--out {path} does not end in .yaml, as al-run's --with expects")
+    _name_fixed(plan)
+    words = ["mmal", "tune", "--data", folder, "--regime", regime, "--seeds", seeds, "--grid", grid, *chosen(*asked)]
+    command = shlex.join(map(str, words))
     with show.progress(f"tune {dataset.name} {regime}", "epochs", progress) as bar:
-        found, ran = search.run_search(plan, folder, path, device, command, force, bar)
+        found, ran = search.run_search(plan, folder, path, choose_device(gpu), command, force, bar)
     if not ran:
         show.note(f"already done: {path}")
     _print(found, path, json)
 
 
-def _command(words: list, overlays: Sequence[str], assignments: Sequence[str], moddrop: bool | None) -> str:
-    """What was typed, with the defaults that choose the search; --gpu and --out are not part of what it is."""
-    words += [word for name in overlays for word in ("--with", name)]
-    words += [word for text in assignments for word in ("--set", text)]
-    words += [] if moddrop is None else ["--moddrop" if moddrop else "--no-moddrop"]
-    return shlex.join(map(str, words))
+def _name_fixed(plan: Search) -> None:
+    for key, value in plan.fixed.items():
+        show.note(f"{plan.dataset.name} has no images: {key} stays {value}, no other value is tried")
 
 
 def _print(found: Tuned, path: Path, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Grid files: datasets x regimes x query methods x modality dropout x seeds, the cells of one table."""
+"""Grid files: datasets x regimes x query methods x modality dropout x training paradigms x seeds, the cells of one table."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 from mmal_cli.core import files, plugins, tuned
 from mmal_cli.core.errors import WRONG_USE
 from mmal_cli.core.manifest import NAME, Strict, check
+from mmal_cli.core.paradigms import ST, Paradigm
+from mmal_cli.core.place import InRegime
+from mmal_cli.core.pretrained import ROOT
 from mmal_cli.core.settings import main_variant
 
 GRIDS = "grids"
@@ -33,6 +36,7 @@ class Override(Strict):
     regimes: Several[str] | None = None
     qms: Several[str] | None = None
     moddrop: Several[Dropping] | None = None
+    paradigms: Several[Paradigm] | None = None
     seeds: Several[Seed] | None = None
 
 
@@ -43,6 +47,8 @@ class Grid(Strict):
     regimes: Several[str]
     qms: Several[str]  # names, or files of one's own
     moddrop: Several[Dropping] = ["protocol"]
+    paradigms: Several[Paradigm] = [ST]
+    pretrained: str = str(ROOT)  # where paradigm self-sl finds <dataset>/seed-<k>
     seeds: Several[Seed] = [0, 1, 2]
     overlays: list[str] = Field([], alias="with")
     assignments: list[str] = Field([], alias="set")
@@ -60,9 +66,9 @@ class Grid(Strict):
         own = self.cells.get(dataset, Override())
         return self.model_copy(update={key: value for key, value in own if value is not None})
 
-    def tuned_file(self, dataset: str, regime: str, moddrop: bool) -> Path | None:
+    def tuned_file(self, of: InRegime) -> Path | None:
         """The tuned file that such a cell takes; None without one."""
-        return None if self.tuned is None else tuned.find(Path(self.tuned), dataset, regime, moddrop)
+        return None if self.tuned is None else tuned.find(Path(self.tuned), of)
 
     def without(self, names: Collection[str]) -> "Grid":
         """The grid without some of its datasets."""

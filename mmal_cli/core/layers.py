@@ -15,7 +15,7 @@ def merged(layers: Sequence[tuple[str, Mapping[str, Any]]], regime: str, qm: str
                 del options[key], sources[f"model.fusion_options.{key}"]
         chosen = dict(layer.get("regimes", {}).get(regime, {}))
         training = chosen.pop("train", {})
-        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options")}
+        flat = {key: value for key, value in layer.items() if key not in ("regimes", "query_options", "paradigms")}
         _merge(found, flat | {"budget": chosen, "query_options": layer.get("query_options", {}).get(qm, {})}, source, sources)
         _merge(found, {"train": training}, f"{source} ({regime})", sources)
     return found, sources

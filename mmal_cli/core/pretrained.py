@@ -12,6 +12,7 @@ from mmal_cli.core.manifest import Dataset, Manifest, Strict
 
 RECIPES = "pretrainings"
 RECORD = "pretrained.yaml"
+ROOT = Path("pretrained")  # of the folders that nobody has given another place
 
 
 class Recipe(Strict):
@@ -61,6 +62,11 @@ class Pretrained(Manifest):
     config: dict[str, Any]
     modalities: dict[str, Weights]
     made: dict[str, Any]
+
+
+def folder(dataset: str, seed: int, root: Path = ROOT) -> Path:
+    """`<root>/<dataset>/seed-<k>`: the weights for the runs of a seed."""
+    return root / dataset / f"seed-{seed}"
 
 
 def encoder_of(table: Mapping[str, str], options: Mapping[str, Mapping[str, Any]], name: str, kind: str) -> tuple[str, dict]:

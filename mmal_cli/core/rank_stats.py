@@ -3,6 +3,8 @@
 from pydantic import Field
 
 from mmal_cli.core.manifest import Strict
+from mmal_cli.core.paradigms import Paradigm
+from mmal_cli.core.place import InRegime
 
 
 class AverageRank(Strict):
@@ -24,11 +26,9 @@ class Friedman(Strict):
     p: float
 
 
-class Paired(Strict):
+class Paired(InRegime, Strict):
     """Differences to a method on the same seeds, within a block, as the tables show them; sd: ddof 1, none of one pair."""
 
-    dataset: str
-    regime: str
     pairs: int
     mean: float
     sd: float | None = None
@@ -63,11 +63,9 @@ class Saved(Strict):
     saved: list[float | None]
 
 
-class SavedBlock(Strict):
-    """The labels saved in one (dataset, regime); `labels` are those of the reference at its highest value."""
+class SavedBlock(InRegime, Strict):
+    """The labels saved in one (variant, regime); `labels` are those of the reference at its highest value."""
 
-    dataset: str
-    regime: str
     labels: float
     last: int  # number of labels of the last cycle
     methods: dict[str, Saved]
@@ -86,4 +84,5 @@ class Stats(Strict):
     smallest_p: float
     differences: dict[str, Difference] = Field(min_length=1)
     penalty: Penalty | None = None
+    penalties: dict[Paradigm, Penalty] = Field({})  # the same of the blocks of one, where there are several
     saved: list[SavedBlock] = Field([])

@@ -2,118 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import ConfigDict, Field
 
 from mmal_cli.core import files, layers, manifest, plugins, pretrained, tuned
-from mmal_cli.core.budgets import Amount, count
+from mmal_cli.core.budgets import count
 from mmal_cli.core.errors import WRONG_USE, UserError, unknown
-from mmal_cli.core.manifest import Dataset, Modality, Strict
+from mmal_cli.core.manifest import Dataset, Modality
+from mmal_cli.core.paradigms import SELF_SL, SEMI_SL, ST, Paradigm
+from mmal_cli.core.protocol import Model, Protocol, Settings
 
 PROTOCOLS = "protocols"
 KINDS = get_args(Modality.model_fields["kind"].annotation)
-
-
-# of a set: as many of every class as go round, chance alone, or so many of every class and then chance
-First = Literal["balanced", "random"] | Annotated[int, Field(ge=1, strict=True)]
-
-
-class Finite(Strict):
-    """A frozen value that refuses unknown keys and numbers that are not finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Model(Finite):
-    """The network. What the paper leaves open is marked ours in docs/protocol.md."""
-
-    # modality name or kind -> encoder
-    encoders: dict[str, str] = {"image": "efficientnet", "vector": "mlp", "series": "efficientnet1d", "tokens": "minilm"}
-    encoder_options: dict[str, dict[str, Any]] = {}  # encoder -> its keyword arguments
-    width: Annotated[int, Field(ge=1)] | Literal["encoder"] = 256  # D; encoder: the encoders' own, without projections
-    projection_dropout: float = Field(0.0, ge=0, lt=1)
-    fusion: str = "transformer"
-    fusion_options: dict[str, Any] = {"layers": 2, "heads": 4, "feedforward": 512, "dropout": 0.0, "missing": "mask"}
-    start: str = ""  # a folder of `mmal pretrain`, whose weights encoders begin with
-    mc_dropout: float = Field(0.5, gt=0, lt=1)  # before the head, only for methods that need passes
-    mc_passes: int = Field(50, ge=1)  # K
-
-
-class ModDrop(Finite):
-    """Modality dropout in training, per sample and step; never the last modality."""
-
-    enabled: bool = True
-    p: float = Field(0.5, ge=0, le=1)
-    mode: Literal["one", "bernoulli"] = "one"
-
-
-class Train(Finite):
-    """The training recipe of one cycle."""
-
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(128, ge=1)
-    lr: float = Field(0.1, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    warmup_epochs: int = Field(10, ge=0)
-    min_epoch_samples: int = Field(5500, ge=1)
-    balanced_sampling: bool = False
-    augmentation: Literal["none", "basic", "randaug"] = "basic"
-    moddrop: ModDrop = ModDrop()
-
-
-class Scale(Finite):
-    """Mean and standard deviation per channel (or one for all), for inputs in [0, 1]."""
-
-    mean: list[float]
-    std: list[Annotated[float, Field(gt=0)]]
-
-
-class Regime(Strict):
-    """Budgets (`budgets.py` has their forms), and what the regime changes in training."""
-
-    start: Amount | None = None
-    validation: Amount | None = None
-    query: Amount | None = None
-    cycles: int = Field(10, ge=1)
-    train: dict[str, Any] = {}
-
-
-class Protocol(Strict):
-    """One file of protocols/, or an overlay: every field may be left out."""
-
-    model: Model = Model()
-    train: Train = Train()
-    normalise: dict[str, dict[str, Any]] = {"image": {"mean": [0.5], "std": [0.5]}}  # modality name or kind -> Scale
-    shrink: dict[str, Annotated[int, Field(ge=1)]] = {}  # modality name or kind -> longest side or series that is read
-    start_set: First = "balanced"
-    validation_set: First = "balanced"
-    query_options: dict[str, dict[str, Any]] = {}  # query method -> its keyword arguments
-    regimes: dict[str, Regime] = {}
-
-
-class Budget(Strict):
-    """Labels at first, validation samples, labels asked per cycle, trained models."""
-
-    start: int = Field(ge=1)
-    validation: int = Field(ge=1)
-    query: int = Field(ge=1)
-    cycles: int = Field(ge=1)
-
-
-class Settings(Strict):
-    """What one run is made with, nothing left open; part of its identity."""
-
-    model: Model
-    train: Train
-    normalise: dict[str, Scale]
-    shrink: dict[str, int] = {}
-    start_set: First
-    validation_set: First
-    query_options: dict[str, Any]
-    budget: Budget
 
 
 def resolve(
@@ -123,6 +24,8 @@ def resolve(
     overlays: Sequence[str] = (),
     assignments: Sequence[str] = (),
     moddrop: bool | None = None,
+    paradigm: Paradigm | None = None,
+    begun: Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
     """The settings of a run and, for every dotted key, the file or option that it comes from.
 
@@ -132,21 +35,22 @@ def resolve(
         overlays: names in protocols/ or paths, also of tuned files; later ones win.
         assignments: `key=value`, later ones win.
         moddrop: True or False overrides; None leaves the protocol's value.
+        paradigm: adds what the overlay of its name and the layers' own `paradigms` say of it; without one it is what the
+            settings come to, with `begun` self-sl.
+        begun: a folder of `mmal pretrain`.
 
     Raises:
-        UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind.
+        UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind; settings of another
+            paradigm than the one asked for.
     """
-    own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
-    stack, searches = [("default", Protocol().model_dump(mode="json"))], {}
-    for name in (own, *overlays):
-        layer, search = _layer(name, dataset, regime)
-        if search:
-            searches[name] = search
-        stack.append((f"{name}.yaml" if "/" not in name and "." not in name else name, layer))
+    paradigm = paradigm or (SELF_SL if begun else None)
+    stack, searches = _files(dataset, regime, overlays, paradigm or ST)
     known = {name for _, layer in stack for name in layer.get("regimes", {})}
     stack += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
         stack.append(("--moddrop" if moddrop else "--no-moddrop", {"train": {"moddrop": {"enabled": moddrop}}}))
+    if begun is not None:
+        stack.append(("--pretrained", {"model": {"start": str(begun)}}))
     for name in (regime, *(name for _, layer in stack for name in layer.get("regimes", {}))):
         if name not in known:
             raise unknown("regime", name, known)
@@ -154,13 +58,47 @@ def resolve(
     merged["budget"] = {"cycles": 10} | {key: count(key, value, dataset) for key, value in merged["budget"].items()}
     settings = manifest.check(Settings, merged, f"the settings of {dataset.name}, regime {regime}")
     for name, search in searches.items():
-        tuned.must_agree(name, search, settings.train.moddrop.enabled)
+        tuned.must_agree(name, search, settings.train.moddrop.enabled, settings.paradigm)
     _check_names(settings, stack, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
+    if paradigm not in (None, settings.paradigm):
+        raise _of_another(paradigm, settings.paradigm, dataset)
     if settings.model.start:
         pretrained.read(Path(settings.model.start), dataset, settings.model.encoders, settings.model.encoder_options)
     return settings, {key: sources.get(key, "default") for key in files.flatten(settings.model_dump(mode="json"))}
+
+
+def _files(
+    dataset: Dataset, regime: str, overlays: Sequence[str], paradigm: Paradigm
+) -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, tuned.Tuned]]:
+    """The layers that come from files, each followed by what it says of the paradigm; and the searches among them.
+
+    What a protocol of the paradigm's name says for all datasets comes before what the dataset's own protocol says of it.
+    """
+    own = dataset.name if dataset.name in plugins.names(PROTOCOLS, ".yaml") else "default"
+    stack, searches = [("default", Protocol().model_dump(mode="json"))], {}
+    for name in (own, *overlays):
+        layer, search = _layer(name, dataset, regime)
+        if search:
+            searches[name] = search
+        source = f"{name}.yaml" if "/" not in name and "." not in name else name
+        stack.append((source, layer))
+        if name == own and paradigm != ST:
+            stack.append((f"{paradigm}.yaml", _layer(paradigm, dataset, regime)[0]))
+        if part := layer.get("paradigms", {}).get(paradigm):
+            stack.append((f"{source} ({paradigm})", part))
+    return stack, searches
+
+
+def _of_another(asked: Paradigm, found: Paradigm, dataset: Dataset) -> UserError:
+    """The error for settings of another paradigm than asked for."""
+    helps = {
+        ST: "leave --paradigm out, or what sets model.start or train.fixmatch.enabled",
+        SELF_SL: f"give --pretrained FOLDER, made by: mmal pretrain --data data/{dataset.name}",
+        SEMI_SL: "leave out what sets train.fixmatch.enabled to false",
+    }
+    return UserError(f"the settings are those of paradigm {found}, expected {asked}; {helps[asked]}")
 
 
 def main_variant(dataset: str) -> bool:

@@ -1,5 +1,6 @@
 """The tables that analysis makes, as YAML: AULC and ranks of our runs, and the values that the paper prints."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -8,35 +9,9 @@ from pydantic import BaseModel, Field, model_validator
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Manifest, Strict, check
+from mmal_cli.core.paradigms import Paradigm
+from mmal_cli.core.place import InRegime
 from mmal_cli.core.rank_stats import Stats
-
-REGIMES = ("low", "mid", "high")
-NO_MODDROP = "-nomoddrop"
-
-
-class Place(BaseModel):
-    """A run's place in the grid, as its config says; other keys of the config are ignored."""
-
-    dataset: str
-    regime: str
-    moddrop: bool
-    qm: str
-    seed: int
-
-    @property
-    def block(self) -> tuple[str, tuple[int, str], bool]:
-        """What is ranked together: sorts by dataset, then low, mid, high, then moddrop (on first)."""
-        return self.dataset, regime_order(self.regime), not self.moddrop
-
-    @property
-    def row(self) -> tuple[tuple[str, tuple[int, str], bool], str]:
-        """What is averaged: the block and the method."""
-        return self.block, self.qm
-
-    @property
-    def folder(self) -> str:
-        """The folder of all seeds, below that of all runs."""
-        return f"{self.dataset}/{self.regime}/{self.qm}{'' if self.moddrop else NO_MODDROP}"
 
 
 class DatasetRead(BaseModel):
@@ -65,12 +40,9 @@ class Measures(Strict):
     curves: tuple[tuple[float, ...], ...] = ()  # the metric in each cycle, for each of the row's seeds
 
 
-class AulcRow(Strict):
-    """All seeds of one (dataset, regime, moddrop, qm); `command` made the first of them."""
+class AulcRow(InRegime, Strict):
+    """All seeds of one (variant, regime, qm); `command` made the first of them."""
 
-    dataset: str
-    regime: str
-    moddrop: bool
     qm: str
     cycles: int | None = None
     labels: tuple[int, ...] = ()  # of each cycle; with the curves, or neither
@@ -122,13 +94,20 @@ class AulcTable(Manifest):
             raise ValueError(f"{wrong[0]} has no rows, or no entry under datasets; expected both")
         return self
 
+    def of(self, paradigms: Collection[Paradigm]) -> Self:
+        """The rows of some training paradigms; an error where there are none."""
+        rows = [row for row in self.rows if row.paradigm in paradigms]
+        if not rows:
+            have = ", ".join(dict.fromkeys(row.paradigm for row in self.rows))
+            raise UserError(f"the table has no rows of paradigm {' or '.join(paradigms)}; it has {have}")
+        names = {row.dataset for row in rows}
+        datasets = {name: of for name, of in self.datasets.items() if name in names}
+        return self.model_copy(update={"rows": rows, "datasets": datasets})
 
-class RankBlock(Strict):
-    """The ranks of one (dataset, regime); 1 is the highest score, ties share the average of their places."""
 
-    dataset: str
-    regime: str
-    moddrop: bool
+class RankBlock(InRegime, Strict):
+    """The ranks of one (variant, regime); 1 is the highest score, ties share the average of their places."""
+
     weak: str
     seeds: list[int]  # none where the scores are printed means
     scores: dict[str, float]
@@ -222,12 +201,16 @@ def is_published(raw: Any) -> bool:
     return isinstance(raw, dict) and "tables" in raw and "kind" not in raw
 
 
-def read_aulc(path: Path) -> AulcTable:
-    """Reads aulc.yaml, or published values as if they were one; which of the two it is, the content says."""
+def read_aulc(path: Path, paradigms: Collection[Paradigm] = ()) -> AulcTable:
+    """Reads aulc.yaml, or published values as if they were one; which of the two it is, the content says.
+
+    Args:
+        paradigms: whose rows are kept; without any those of all.
+    """
     raw = files.read_yaml(path, "mmal aulc RUNS")
-    if is_published(raw):
-        return check(Published, raw, str(path), BAD_DATA).as_aulc()
-    return AulcTable.read(path, "mmal aulc RUNS")
+    published = is_published(raw)
+    table = check(Published, raw, str(path), BAD_DATA).as_aulc() if published else AulcTable.read(path, "mmal aulc RUNS")
+    return table.of(paradigms) if paradigms else table
 
 
 def save(table: Manifest, path: Path) -> None:
@@ -243,8 +226,3 @@ def save(table: Manifest, path: Path) -> None:
 def content(table: Manifest) -> dict[str, Any]:
     """What the YAML holds, for --json."""
     return table.model_dump(mode="json", exclude_none=True)
-
-
-def regime_order(regime: str) -> tuple[int, str]:
-    """Sorts low, mid, high, then others by name."""
-    return (REGIMES.index(regime) if regime in REGIMES else len(REGIMES), regime)

@@ -12,6 +12,8 @@ from pydantic import model_validator
 from mmal_cli.core import files
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Manifest, Strict
+from mmal_cli.core.paradigms import ST, Paradigm
+from mmal_cli.core.place import InRegime
 from mmal_cli.core.tables import Spread
 
 DECIMALS = 10  # as in ranks: float noise makes no point the best
@@ -89,6 +91,11 @@ class Tuned(Manifest):
         return self.model_dump(mode="json", include={"dataset", "dataset_id", "regime", "seeds", "grid", "config"})
 
     @property
+    def paradigm(self) -> Paradigm:
+        """What the model learnt from beside labels."""
+        return self.config.get("paradigm", ST)
+
+    @property
     def moddrop(self) -> bool | None:
         """Whether it trained with modality dropout; None where that was searched."""
         return files.flatten(self.config).get("settings.train.moddrop.enabled")
@@ -114,20 +121,29 @@ def overlay(path: Path, dataset: Dataset, regime: str) -> Tuned:
     return found
 
 
-def must_agree(place: str, found: Tuned, moddrop: bool) -> None:
-    """Raises UserError where a search was made with modality dropout and the run is without, or the other way round."""
+def must_agree(place: str, found: Tuned, moddrop: bool, paradigm: Paradigm) -> None:
+    """Raises UserError where a search was made with modality dropout and the run is without, or in another paradigm."""
+    helps = f"make one for it by: mmal tune --data data/{found.dataset} --regime {found.regime}"
+    if found.paradigm != paradigm:
+        asked = f"{helps} --paradigm {paradigm} --out FILE.yaml"
+        raise UserError(f"{place} was tuned for paradigm {found.paradigm}, the run is of {paradigm}; {asked}")
     if found.moddrop not in (None, moddrop):
         words = {True: "with modality dropout", False: "without"}
         raise UserError(
-            f"{place} was tuned {words[found.moddrop]}, the run trains {words[moddrop]}; make one for it by: mmal tune "
-            f"--data data/{found.dataset} --regime {found.regime} {'--moddrop' if moddrop else '--no-moddrop'} --out FILE.yaml"
+            f"{place} was tuned {words[found.moddrop]}, the run trains {words[moddrop]}; {helps} "
+            f"{'--moddrop' if moddrop else '--no-moddrop'} --out FILE.yaml"
         )
 
 
-def find(folder: Path, dataset: str, regime: str, moddrop: bool) -> Path | None:
+def file_name(dataset: str, regime: str, paradigm: Paradigm) -> str:
+    """`<dataset>-<regime>[-<paradigm>].yaml`."""
+    return f"{dataset}-{regime}{'' if paradigm == ST else f'-{paradigm}'}.yaml"
+
+
+def find(folder: Path, of: InRegime) -> Path | None:
     """The folder's tuned file for these, if it is there and was searched with the same modality dropout."""
-    path = folder / f"{dataset}-{regime}.yaml"
-    return path if path.exists() and _read(path).moddrop in (None, moddrop) else None
+    path = folder / file_name(of.dataset, of.regime, of.paradigm)
+    return path if path.exists() and _read(path).moddrop in (None, of.moddrop) else None
 
 
 def _read(path: Path) -> Tuned:

@@ -8,8 +8,7 @@ from mmal_cli.fusions.mean import Fusion as Mean
 class Fusion(nn.Module):
     """tokens (B, M, D), present (B, M) bool -> (B, D), not negative.
 
-    The head of "Navigating the Pitfalls" for encoders that were taught without labels; ours: layer normalisation where it has
-    batch normalisation.
+    The head of "Navigating the Pitfalls" for encoders that were taught without labels.
 
     Args:
         modalities: M.
@@ -19,7 +18,9 @@ class Fusion(nn.Module):
     def __init__(self, modalities: int, width: int) -> None:
         super().__init__()
         self.mean = Mean(modalities, width)
-        self.layer = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU())
+        self.layer, self.normalise = nn.Linear(width, width), nn.BatchNorm1d(width)
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        return self.layer(self.mean(tokens, present))
+        alone = self.training and len(tokens) == 1  # gives no batch statistics, so it uses the running ones
+        self.normalise.train(self.training and not alone)
+        return self.normalise(self.layer(self.mean(tokens, present))).relu()

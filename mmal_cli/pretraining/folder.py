@@ -12,7 +12,8 @@ from mmal_cli.core import files
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Modality, made
 from mmal_cli.core.pretrained import RECORD, Pretrained, Recipe, Weights, encoder_of, intact
-from mmal_cli.core.settings import Settings, for_name
+from mmal_cli.core.protocol import Settings
+from mmal_cli.core.settings import for_name
 from mmal_cli.data import load_split, shrunk
 from mmal_cli.device import device_name
 from mmal_cli.pretraining import simclr

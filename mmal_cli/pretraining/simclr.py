@@ -15,7 +15,7 @@ from torch.nn import functional
 from mmal_cli.core import files, seeds
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.pretrained import Epoch, Recipe
-from mmal_cli.core.settings import Settings
+from mmal_cli.core.protocol import Settings
 from mmal_cli.data import Split
 from mmal_cli.device import keep_memory
 from mmal_cli.model import build

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mmal_cli.analysis import aulc, diagnostics, figures
 from mmal_cli.analysis.diagnostics import Reading
-from mmal_cli.core import files, manifest
+from mmal_cli.core import files, manifest, place
 from mmal_cli.core.errors import BAD_DATA
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.tables import NO_MODDROP, AulcRow, AulcTable, Place, Published, TableDataset
+from mmal_cli.core.place import Place
+from mmal_cli.core.tables import AulcRow, AulcTable, Published, TableDataset
 from mmal_cli.report import overlap, published
 from mmal_cli.report.overlap import Overlap
 from mmal_cli.report.published import Beside
@@ -23,9 +24,10 @@ Key = tuple[str, str, int]  # regime, qm, seed: a place within a variant
 
 @dataclass(frozen=True)
 class Variant:
-    """One dataset with or without modality dropout.
+    """One way to train on a dataset.
 
     Attributes:
+        at: which.
         rows: one for each regime and method.
         runs: (regime, qm, seed) -> record.
         readings: likewise, diagnostics of all cycles.
@@ -35,8 +37,7 @@ class Variant:
         overlaps: regime -> pairs of methods, where the cycles are on disk.
     """
 
-    name: str
-    moddrop: bool
+    at: place.Variant
     dataset: TableDataset
     rows: list[AulcRow]
     runs: dict[Key, Run]
@@ -50,12 +51,12 @@ class Variant:
     @property
     def title(self) -> str:
         """`synergy, moddrop off`."""
-        return f"{self.name}, moddrop {'on' if self.moddrop else 'off'}"
+        return self.at.title
 
     @property
     def key(self) -> str:
         """For names of files and anchors."""
-        return re.sub(r"[^A-Za-z0-9_-]", "-", self.name) + ("" if self.moddrop else NO_MODDROP)
+        return re.sub(r"[^A-Za-z0-9_-]", "-", self.at.dataset) + self.at.suffix
 
     @property
     def regimes(self) -> list[str]:
@@ -103,11 +104,11 @@ def gather(found: Runs, root: Path) -> Material:
     table = manifest.check(AulcTable, content, "runs", BAD_DATA)
     places = {folder: check(Place, run.config, f"{folder} config", BAD_DATA) for folder, run in found.finished.items()}
     values = published.read()
-    keys = dict.fromkeys((row.dataset, row.moddrop) for row in table.rows)
+    ways = {row.variant: place.Variant.model_validate(row.model_dump()) for row in table.rows}.values()
     return Material(
-        variants=[_variant(*key, table, found.finished, places, values.as_aulc()) for key in keys],
+        variants=[_variant(way, table, found.finished, places, values.as_aulc()) for way in ways],
         methods=sorted({row.qm for row in table.rows}),
-        seeds=sorted({place.seed for place in places.values()}),
+        seeds=sorted({found.seed for found in places.values()}),
         ranking=rank(table),
         published=values,
         unfinished=len(found.unfinished),
@@ -116,29 +117,24 @@ def gather(found: Runs, root: Path) -> Material:
 
 
 def _variant(
-    name: str, moddrop: bool, table: AulcTable, finished: Mapping[Path, Run], places: Mapping[Path, Place], printed: AulcTable
+    at: place.Variant, table: AulcTable, finished: Mapping[Path, Run], places: Mapping[Path, Place], printed: AulcTable
 ) -> Variant:
-    folders = {
-        (place.regime, place.qm, place.seed): folder
-        for folder, place in places.items()
-        if (place.dataset, place.moddrop) == (name, moddrop)
-    }
+    folders = {(found.regime, found.qm, found.seed): folder for folder, found in places.items() if found.variant == at.variant}
     runs = {key: finished[folder] for key, folder in folders.items()}
-    columns = next((list(row.subsets) for row in printed.rows if row.dataset == name), [])
-    rows = [_in_order(row, columns) for row in table.rows if (row.dataset, row.moddrop) == (name, moddrop)]
+    columns = next((list(row.subsets) for row in printed.rows if row.dataset == at.dataset), [])
+    rows = [_in_order(row, columns) for row in table.rows if row.variant == at.variant]
     overlaps = {regime: _overlaps(regime, folders, runs) for regime in figures.regimes(rows)}
     some = next(iter(runs.values()))
     first = {key[:2]: run for key, run in reversed(runs.items())}  # of a row: its seeds are alike
     return Variant(
-        name=name,
-        moddrop=moddrop,
-        dataset=table.datasets[name],
+        at=at,
+        dataset=table.datasets[at.dataset],
         rows=rows,
         runs=runs,
         readings={key: _readings(run, overlap.readings(overlaps[key[0]], *key[1:], run)) for key, run in runs.items()},
         modalities=some.inputs["dataset"].get("modalities", []),
         chance=diagnostics.chance(some),
-        printed={(row.regime, row.qm): row for row in printed.rows if (row.dataset, row.moddrop) == (name, moddrop)},
+        printed={(row.regime, row.qm): row for row in printed.rows if row.variant == at.variant},
         beside={key: published.beside(run, printed) for key, run in first.items()},
         overlaps=overlaps,
     )

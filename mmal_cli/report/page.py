@@ -13,12 +13,13 @@ from mmal_cli.report.areas import areas
 from mmal_cli.report.behaviour import behaviour
 from mmal_cli.report.costs import costs, made
 from mmal_cli.report.gather import Material
+from mmal_cli.report.paradigms import paradigms
 from mmal_cli.report.ranked import ranked, statistics
 from mmal_cli.report.sections import bars, curves, ran
 
 MARK = '<meta name="generator" content="mmal report">'  # known by it: nothing else is written over
-NAV = {"runs": "Runs", "curves": "Curves", "bars": "Bars", "aulc": "AULC", "ranks": "Ranks", "statistics": "Statistics"}
-NAV |= {"diagnostics": "Diagnostics", "costs": "Costs", "made": "How it was made"}
+NAV = {"runs": "Runs", "curves": "Curves", "bars": "Bars", "paradigms": "Paradigms", "aulc": "AULC", "ranks": "Ranks"}
+NAV |= {"statistics": "Statistics", "diagnostics": "Diagnostics", "costs": "Costs", "made": "How it was made"}
 HERE = Path(__file__).parent
 
 
@@ -29,6 +30,7 @@ def page(material: Material, info: Mapping[str, Any]) -> str:
             ran(material),
             curves(material),
             bars(material),
+            paradigms(material),
             areas(material),
             ranked(material),
             statistics(material),
@@ -38,7 +40,8 @@ def page(material: Material, info: Mapping[str, Any]) -> str:
         ]
     kinds = max((figures.subsets(variant.rows) for variant in material.variants), key=len)
     style = drawing.variables(material.methods, kinds) + (HERE / "style.css").read_text(encoding="utf-8")
-    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in NAV.items())
+    named = {anchor: name for anchor, name in NAV.items() if any(part.startswith(f'<section id="{anchor}"') for part in parts)}
+    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, name in named.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -54,7 +57,7 @@ def page(material: Material, info: Mapping[str, Any]) -> str:
 
 def _lead(material: Material) -> str:
     runs = sum(len(variant.runs) for variant in material.variants)
-    names = dict.fromkeys(variant.name for variant in material.variants)
+    names = dict.fromkeys(variant.at.dataset for variant in material.variants)
     seeds = " ".join(map(str, material.seeds))
     return escape(
         f"Finished runs: {runs}. Datasets: {', '.join(names)}. Methods: {', '.join(material.methods)}. Seeds: {seeds}."
@@ -75,9 +78,9 @@ def readings(material: Material) -> str:
     """The diagnostics of every cycle and run as CSV, unrounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "moddrop", "regime", "qm", "seed", "cycle", "labels", "measure", "of", "value"])
+    writer.writerow(["dataset", "paradigm", "moddrop", "regime", "qm", "seed", "cycle", "labels", "measure", "of", "value"])
     for variant in material.variants:
         for key, found in sorted(variant.readings.items()):
-            place = [variant.name, "on" if variant.moddrop else "off", *key]
+            place = [variant.at.dataset, variant.at.paradigm, "on" if variant.at.moddrop else "off", *key]
             writer.writerows([*place, *reading[:-1], repr(reading.value)] for reading in found)
     return text.getvalue()

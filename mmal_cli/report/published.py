@@ -2,10 +2,13 @@
 
 from typing import NamedTuple
 
+from mmal_cli.cell import LATER
 from mmal_cli.core import files, layers, plugins
 from mmal_cli.core.manifest import Run, check
-from mmal_cli.core.settings import PROTOCOLS, Protocol, Regime
-from mmal_cli.core.tables import AulcTable, Place, Published
+from mmal_cli.core.place import Place
+from mmal_cli.core.protocol import Protocol, Regime
+from mmal_cli.core.settings import PROTOCOLS
+from mmal_cli.core.tables import AulcTable, Published
 
 FREE = "train.moddrop.enabled"  # a place in the grid, not a setting
 KEPT = (
@@ -13,6 +16,8 @@ KEPT = (
     "model.encoder_options",
     "model.start",
     "shrink",
+    "train.fixmatch",
+    *(f"train.{key}" for key in LATER),
 )  # a record keeps those that its dataset has a use for
 TRAIN = {"missing": 60_000, "unique": 60_000, "synergy": 60_000, "share": 50_000}  # samples; of the first three mmal's choice
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from mmal_cli.core.rank_stats import Stats
+from mmal_cli.core import place
+from mmal_cli.core.rank_stats import Penalty, Stats
 from mmal_cli.core.tables import RankBlock, Spread
 from mmal_cli.report import drawing, smallest
 from mmal_cli.report.diagram import diagram
@@ -35,7 +36,7 @@ def _name(block: RankBlock, material: Material) -> str:
     """`unique, b ×10`: differences and scores are shown times that."""
     factor = _variant(block, material).dataset.factor(block.weak)
     scaled = f" ×{factor:.3g}" if factor != 1 else ""
-    return f"{block.dataset}, {block.weak}{scaled}{'' if block.moddrop else ', no moddrop'}"
+    return f"{block.name}, {block.weak}{scaled}{'' if block.moddrop else ', no moddrop'}"
 
 
 def _cycles(block: RankBlock, material: Material) -> int:
@@ -43,7 +44,7 @@ def _cycles(block: RankBlock, material: Material) -> int:
 
 
 def _variant(block: RankBlock, material: Material) -> Variant:
-    return next(of for of in material.variants if (of.name, of.moddrop) == (block.dataset, block.moddrop))
+    return next(of for of in material.variants if of.at.variant == block.variant)
 
 
 def _numbers(values: Mapping[str, float], methods: Sequence[str]) -> list[Cell]:
@@ -52,17 +53,17 @@ def _numbers(values: Mapping[str, float], methods: Sequence[str]) -> list[Cell]:
 
 def _printed(material: Material) -> dict[str, dict[str, float]]:
     """Regime -> the paper's sums, if the same blocks are ranked and every run has the paper's settings."""
-    theirs, variants = material.published.rank_sums, {(v.name, v.moddrop): v for v in material.variants}
+    theirs, variants = material.published.rank_sums, {of.at.variant: of for of in material.variants}
     found = {}
     for regime in material.ranking.sums:
         blocks = [block for block in material.ranking.blocks if block.regime == regime]
         sums = getattr(theirs, regime, {})
-        same = {(block.dataset, block.weak, block.moddrop) for block in blocks} == {
-            (name, weak, theirs.moddrop[name]) for name, weak in theirs.weak_modality.items()
+        same = {(*block.variant, block.weak) for block in blocks} == {
+            (*place.Variant(dataset=name, moddrop=theirs.moddrop[name]).variant, weak)
+            for name, weak in theirs.weak_modality.items()
         }
         if same and all(
-            block.ranks.keys() == sums.keys()
-            and all(variants[block.dataset, block.moddrop].beside[regime, qm].same for qm in block.ranks)
+            block.ranks.keys() == sums.keys() and all(variants[block.variant].beside[regime, qm].same for qm in block.ranks)
             for block in blocks
         ):
             found[regime] = sums
@@ -86,7 +87,7 @@ def statistics(material: Material) -> str:
         _average(found, line),
         _paired(found, [_name(block, material) for block in blocks], line),
         _saved(found, line),
-        details("Pairwise penalty matrix", _penalty(found, line)) if found.penalty else "",
+        _penalties(found, line),
     )
 
 
@@ -106,8 +107,8 @@ def _tests(blocks: int, found: Stats) -> str:
 def _paired(found: Stats, names: Sequence[str], line: str) -> str:
     """A row for each block: each method minus the reference on the same seeds."""
     groups: dict[str, list[Row]] = {}
-    for place, name in enumerate(names):
-        pairs = [of.blocks[place] for of in found.differences.values()]
+    for at, name in enumerate(names):
+        pairs = [of.blocks[at] for of in found.differences.values()]
         cells = [spread(Spread(mean=pair.mean, sd=pair.sd), form="+z.3f") for pair in pairs]
         groups.setdefault(pairs[0].regime, []).append([name, number(pairs[0].pairs, "d"), *cells])
     foot = "Mean ± standard deviation over seeds, in the units of the AULC tables."
@@ -142,17 +143,26 @@ def _saved(found: Stats, line: str) -> str:
             else:
                 saved = block.labels - of.needed
                 cells.append(Cell(f"{round(saved):+d} ({of.ratio:.2f})".replace("-", "−"), saved))
-        groups.setdefault(block.regime, []).append([block.dataset, number(block.labels, ".0f"), *cells])
+        groups.setdefault(block.regime, []).append([block.name, number(block.labels, ".0f"), *cells])
     if not groups:
         return ""
     foot = f"At the highest accuracy of {found.against}: its labels minus those needed (and their share); >: never reached."
     return table(f"Labels saved against {found.against}", ["dataset", found.against, *methods], groups, [foot, line])
 
 
-def _penalty(found: Stats, line: str) -> str:
-    methods = list(found.penalty.beats)
-    rows = [[qm, *(EMPTY if qm == o else number(found.penalty.beats[qm][o]) for o in methods)] for qm in methods]
-    rows.append([Cell("loses", mark="total"), *(number(found.penalty.loses[qm]) for qm in methods)])
+def _penalties(found: Stats, line: str) -> str:
+    """Of all blocks and, where there are several paradigms, of each."""
+    if not found.penalty:
+        return ""
+    of = {"all paradigms": found.penalty, **found.penalties} if found.penalties else {"": found.penalty}
+    return details("Pairwise penalty matrix", "".join(_penalty(matrix, name, line) for name, matrix in of.items()))
+
+
+def _penalty(found: Penalty, name: str, line: str) -> str:
+    methods, lowest = list(found.beats), min(found.loses.values())
+    rows = [[qm, *(EMPTY if qm == other else number(found.beats[qm][other]) for other in methods)] for qm in methods]
+    rows.append([Cell("loses", mark="total"), *(number(of, best=of == lowest) for of in found.loses.values())])
     foot = "The row beats the column: share of cycles with p < .05 (paired t-test over seeds), added up over blocks "
-    foot += f"({found.penalty.blocks} with two seeds or more)."
-    return table("How often one method beats another", ["method", *methods], {"": rows}, [foot, line])
+    foot += f"({found.blocks} with two seeds or more); loses: the column's mean, lower is better."
+    title = f"How often one method beats another{name and f', {name}'}"
+    return table(title, ["method", *methods], {"": rows}, [foot, line])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mmal_cli.analysis import ranks
+from mmal_cli.analysis import complete, ranks
 from mmal_cli.analysis.compare import compare
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.rank_stats import Stats
@@ -28,11 +28,11 @@ def rank(table: AulcTable) -> Ranking:
     variant = {name: ranks.choose_variant(table, name, None, main_variant(name)) for name in weak}
     try:
         asked = ranks.blocks(table, weak, variant)
-        found, left_out = ranks.usable(asked)
+        found, left_out = complete.usable(asked)
         notes += left_out
-        if missing := ranks.gaps(asked):
-            found = ranks.common(found)
-            notes += ranks.incomplete(asked, found, [gap.place for gap in missing])
+        if missing := complete.gaps(asked):
+            found = complete.common(found)
+            notes += complete.incomplete(asked, found, [gap.place for gap in missing])
     except UserError as error:
         return Ranking([], {}, None, [*notes, f"{error}."])
     if not found:
