@@ -157,7 +157,7 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
     if title:
         result(_folded(title))
-    for numbers in _parts(len(columns), left, lambda numbers: width(numbers) <= _columns()):
+    for numbers in _parts(len(columns), left, lambda numbers: width(numbers) <= terminal()):
         Console(width=width(numbers)).print(part(numbers))
     if foot:
         result(_folded(foot))
@@ -169,7 +169,7 @@ def _texts(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[li
         yield [formats.marks(cell)[0] for cell in column]
 
 
-def _columns() -> int:
+def terminal() -> int:
     """Of the terminal, or as COLUMNS says; any number in a pipe or a file."""
     return shutil.get_terminal_size((WIDE, 0)).columns
 
@@ -188,5 +188,5 @@ def _parts(count: int, left: int, fits: Callable[[Sequence[int]], bool]) -> Iter
 
 def _folded(text: str) -> str:
     """Text whose lines break between words where the terminal ends."""
-    width = _columns()
+    width = terminal()
     return "\n".join(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())

@@ -22,6 +22,7 @@ def record(
     data_id: str = "0123456789ab",
     command: str = "",
     paradigm: str = "st",
+    sha256: str | None = None,
 ) -> Run:
     """A record; curves: subset -> balanced accuracy per cycle (accuracy is half of it)."""
     cycles = [
@@ -54,11 +55,11 @@ def record(
         config={
             "dataset": dataset,
             "qm": qm,
-            "qm_sha256": None,
             "regime": regime,
             "seed": seed,
             "moddrop": moddrop,
             "settings": dict(settings or {"train": {"lr": 0.1}}),
+            "own_files": {"qm": sha256} if sha256 else {},
         }
         | ({} if paradigm == "st" else {"paradigm": paradigm}),
         inputs={"dataset": read},

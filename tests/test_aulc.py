@@ -114,6 +114,22 @@ def test_runs_that_differ_are_not_averaged(change, says) -> None:
     assert says in str(error.value)
 
 
+def test_runs_of_two_versions_of_one_file_are_not_averaged() -> None:
+    runs = {str(seed): fake_runs.record({"b": [0.1, 0.2]}, qm="mine", seed=seed, sha256=str(seed) * 64) for seed in (0, 1)}
+    with pytest.raises(UserError, match=f"own_files.qm .*{'1' * 20}.*it cannot be averaged with 0"):
+        areas.rows(runs, "balanced_accuracy")
+
+
+def test_a_method_of_ones_own_has_its_sha256_in_file_and_foot(tmp_path, invoke) -> None:
+    curves = {"a": [0.5, 0.5], "b": [0.1, 0.3]}
+    own = [fake_runs.record(curves, qm="mine", seed=seed, sha256="5a" * 32) for seed in (0, 1)]
+    fake_runs.write(tmp_path / "runs", fake_runs.record(curves), *own)
+    for format in ("rich", "md"):
+        assert f"mine.py: sha256 {'5a' * 32}\n" in invoke("aulc", "runs", "--format", format).stdout
+    rows = AulcTable.read(tmp_path / "results/aulc.yaml").rows
+    assert [row.qm_sha256 for row in rows] == ["5a" * 32, None]
+
+
 def test_one_cell_twice() -> None:
     with pytest.raises(UserError, match="seed-0#0 and runs/random/seed-0#1 are the same cell"):
         areas.rows(named(*[fake_runs.record({"a": [0.1]})] * 2), "accuracy")

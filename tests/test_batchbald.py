@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 import torch
-from views import ask, chance, make_view
+from views import ask
 
+from mmal_cli.checking._views import chance, make_view
 from mmal_cli.core.errors import UserError
 from mmal_cli.method import load_method
 from mmal_cli.pool import Predictions

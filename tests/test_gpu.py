@@ -1,14 +1,10 @@
-"""What a GPU must do as a CPU does; skipped where there is none."""
-
-from dataclasses import replace
+"""What a GPU must do as a CPU does, but for queries (test_check_query.py); skipped where there is none."""
 
 import pytest
 import tiny
 import torch
 from sweeps import FAST
-from views import ask, each_tensor, make_view
 
-from mmal_cli.core import plugins
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.core.seeds import Chance
 from mmal_cli.core.settings import resolve
@@ -18,20 +14,6 @@ from mmal_cli.train import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 GPU = torch.device("cuda", 0)
-
-
-@pytest.mark.parametrize("name", plugins.names("queries"))
-def test_every_method_asks_for_the_same_samples(name):
-    view = make_view(samples=400, classes=7, width=12, labelled=20)
-    there = replace(
-        view,
-        unlabelled=each_tensor(view.unlabelled, lambda x, dim: x.to(GPU)),
-        labelled=each_tensor(view.labelled, lambda x, dim: x.to(GPU)),
-        targets=view.targets.to(GPU),
-        present=view.present.to(GPU),
-    )
-    options = {"samples": 200} if name == "batchbald" else {}
-    assert ask(name, there, 60, **options) == ask(name, view, 60, **options)
 
 
 def test_deterministic_training_gives_the_same_bits(tmp_path):

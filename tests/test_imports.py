@@ -20,7 +20,7 @@ LEVELS = [
     "data depthwise image_ops augment moddrop pool nearest gradients metrics device official data_recipes",
     "encoders fusions queries",
     "method model predict batches fixmatch train pretraining",
-    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench doctor",
+    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench doctor checking",
     "commands show show_stats formats",
     "app __main__",
 ]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from views import make_view
 
+from mmal_cli.checking._views import make_view
 from mmal_cli.core.errors import UserError
 from mmal_cli.pool import Pool, checked, top
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from views import ask, chance, coalitions, make_view
+from views import ask
 
+from mmal_cli.checking._views import chance, coalitions, make_view
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError, unknown
 from mmal_cli.gradients import kmeans_plus_plus, residual

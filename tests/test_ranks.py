@@ -379,6 +379,26 @@ def test_one_cycle_and_one_method_have_no_ranks(tmp_path, invoke) -> None:
     assert "at least two query methods" in invoke("rank").stderr
 
 
+def test_a_file_of_ones_own_is_known_by_its_sha256_and_two_versions_are_not_summed(tmp_path, invoke) -> None:
+    curves = {"a": [0.5, 0.5], "b": [0.1, 0.3]}
+
+    def write(low: str, mid: str) -> None:
+        own = [fake_runs.record(curves, qm="mine", regime=r, sha256=sha) for r, sha in (("low", low), ("mid", mid))]
+        fake_runs.write(tmp_path / "runs", *own, *(fake_runs.record(curves, regime=regime) for regime in ("low", "mid")))
+        assert invoke("aulc", "runs").exit_code == 0
+
+    write("5a" * 32, "5a" * 32)
+    assert f"mine.py: sha256 {'5a' * 32}\n" in invoke("rank").stdout
+    assert tables.RankTable.read(tmp_path / "results/rank.yaml").own_files == {"mine": "5a" * 32}
+    write("5a" * 32, "6b" * 32)
+    done = invoke("rank")
+    assert done.exit_code == 3
+    assert (
+        f"error: mine is not one method: its file has sha256 {'5a' * 32} on share low and {'6b' * 32} on share mid, so its "
+        "ranks cannot be summed; run one of them again with the file of the other" in done.stderr
+    )
+
+
 def test_json_is_the_file_and_the_id_is_content(tmp_path, after_aulc, invoke) -> None:
     first = json.loads(after_aulc(FULL, "--json").stdout)
     assert tables.RankTable.model_validate(first) == tables.RankTable.read(tmp_path / "results/rank.yaml")

@@ -84,6 +84,7 @@ def _row(names: Sequence[str], records: Mapping[str, Run], metric: str) -> AulcR
         labels=[cycle.labels for cycle in first.cycles],
         seeds=[records[name].config["seed"] for name in names],
         runs=[records[name].id for name in names],
+        qm_sha256=first.config.get("own_files", {}).get("qm"),
         command=first.made.get("command"),
         subsets={subset: measures([curves[name][subset] for name in names]) for subset in curves[names[0]]},
     )

@@ -1,8 +1,9 @@
 """How long do badge, bmmal, grace and kcg take at full size, beside reading what they read, and beside dense gradients?"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ POOL, CLASSES, WIDTH, PICKS, LABELLED = 60_000, 100, 256, 5_000, 5_000
 DENSE = 2_000  # samples whose C x D gradients are formed: 0.2 GB
 DENSE_PICKS, READS, MEMORY_PICKS = 20, 100, 50
 ROUNDS = 5
+PASSES = 10
 NAMES = ("a", "b")
 SHARPNESS = 0.05  # half of the samples are predicted with about .9 and more
 METHODS = ("badge", "bmmal", "grace", "kcg")
@@ -67,10 +69,10 @@ def _row(name: str, dense: float) -> dict:
     }
 
 
-def view_of(pool: int, name: str, labelled: int = LABELLED) -> PoolView:
+def view_of(pool: int, name: str, labelled: int = LABELLED, classes: int | None = None) -> PoolView:
     """Predictions as of a half-trained network: embeddings about the centre of a class, some near to it and some far."""
     rng, needs = generator(0, "bench"), load_method(name, {}).needs
-    centres = torch.randn(CLASSES, WIDTH, generator=rng)
+    centres = torch.randn(classes or CLASSES, WIDTH, generator=rng)
     labelled = labelled if "labelled" in needs else 0
     return PoolView(
         unlabelled=predictions(pool, centres, needs, rng),
@@ -86,7 +88,7 @@ def view_of(pool: int, name: str, labelled: int = LABELLED) -> PoolView:
 def predictions(count: int, centres: Tensor, needs: frozenset[str], rng: torch.Generator) -> Predictions:
     """Only what is needed, so that memory can be compared with it."""
     by_subset = {(): torch.zeros(count, WIDTH)}
-    target = torch.randint(CLASSES, (count,), generator=rng)
+    target = torch.randint(len(centres), (count,), generator=rng)
     for name in NAMES:
         noise = torch.randn(count, WIDTH, generator=rng) * (0.5 + 2 * torch.rand(count, 1, generator=rng))
         by_subset[(name,)] = layer_norm(centres[target] + noise, (WIDTH,))
@@ -95,6 +97,9 @@ def predictions(count: int, centres: Tensor, needs: frozenset[str], rng: torch.G
         by_subset = {NAMES: by_subset[NAMES]}
     logits = {subset: SHARPNESS * z @ centres.T for subset, z in by_subset.items()}
     fields = {"logits": logits[NAMES], "embeddings": by_subset[NAMES], "subset_logits": logits, "subset_embeddings": by_subset}
+    if "passes" in needs:
+        masks = 2.0 * (torch.rand(PASSES, 1, WIDTH, generator=rng) < 0.5)
+        fields["passes"] = torch.stack([SHARPNESS * (by_subset[NAMES] * mask) @ centres.T for mask in masks])
     return Predictions(torch.arange(count), **{need: fields[need] for need in needs if need in fields})
 
 
@@ -124,15 +129,17 @@ def dense_seconds() -> float:
     return (formed - started + picked) * POOL / DENSE
 
 
-def cost(name: str, pool: int, picks: int, labelled: int) -> tuple[float, int, int]:
+def cost(
+    name: str, pool: int, picks: int, labelled: int, classes: int | None = None, options: Mapping[str, Any] | None = None
+) -> tuple[float, int, int]:
     """Seconds of a query in one thread, the bytes that it held at most beyond its inputs, and those of its inputs.
 
     For a process of its own; Linux alone can tell the bytes of a query from those before it.
     """
     torch.set_num_threads(1)
-    query = load_method(name, {}).query
-    query(view_of(500, name, labelled), 10, generator(0, "query"))  # what libraries need once
-    view = view_of(pool, name, labelled)
+    query = load_method(name, options or {}).query
+    query(view_of(500, name, labelled, classes), 10, generator(0, "query"))  # what libraries need once
+    view = view_of(pool, name, labelled, classes)
     forget_peak_memory(torch.device("cpu"))
     before, started = resident_peak(), time.perf_counter()
     query(view, picks, generator(0, "query"))

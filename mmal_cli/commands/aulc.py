@@ -147,10 +147,12 @@ def _print_one(
     format: show.FormatName,
 ) -> None:
     """The table of one variant; cells of the grid that have not run are empty and counted."""
+    from mmal_cli.core import own_files
+
     subsets = list(dict.fromkeys(subset for row in rows for subset in row.subsets))
     title = f"{rows[0].title}: {area} of {metric.replace('_', ' ')}"
     head = ["regime", "qm", "seeds", *(_head(subset, dataset) for subset in subsets)]
-    foot = [_foot(rows, subsets, dataset, area), _smallest(rows, subsets, dataset, area)]
+    foot = [_foot(rows, subsets, dataset, area), _smallest(rows, subsets, dataset, area), own_files.foot(own_files.of(rows))]
     not_run = len(wanted) - sum(len(row.seeds) for row in rows)
     if wanted and not_run:
         foot.append(f"{not_run} of the grid's {len(wanted)} cells have not run.")

@@ -43,9 +43,8 @@ def rank(
     """
     import time
 
-    from mmal_cli.analysis import ranks
-    from mmal_cli.analysis.compare import compare
-    from mmal_cli.core import manifest, tables
+    from mmal_cli.analysis import compare, ranks
+    from mmal_cli.core import manifest, own_files, tables
 
     started = time.monotonic()
     source = tables.read_aulc(table, paradigm or ())
@@ -64,9 +63,10 @@ def rank(
         source=source.id,
         metric=source.metric,
         methods=list(ranked[0].ranks),
+        own_files=own_files.of_ranked(ranked, source.rows),
         blocks=ranked,
         sums=ranks.sums(ranked),
-        stats=compare(blocks, versus) if stats else None,
+        stats=compare.compare(blocks, versus) if stats else None,
         made=manifest.made(started, shlex.join(command), ("scipy",)) | {"factors": factors, "notes": notes},
     )
     tables.save(result, out)
@@ -172,8 +172,10 @@ def _print(result: RankTable, source: AulcTable, format: show.FormatName) -> Non
 
         show.result(dumps(content(result), indent=2))
         return
+    from mmal_cli.core import own_files
+
     line = show_stats.line(result, source)
-    foot = "\n".join(filter(None, [_foot(result), *result.made["notes"], line]))
+    foot = "\n".join(filter(None, [_foot(result), *result.made["notes"], line, own_files.foot(result.own_files.items())]))
     if format == "csv":
         columns, *rows = formats.ranking(result)
         show.table("", columns, rows, foot, format="csv")

@@ -48,6 +48,7 @@ class AulcRow(InRegime, Strict):
     labels: tuple[int, ...] = ()  # of each cycle; with the curves, or neither
     seeds: tuple[int, ...] = ()
     runs: tuple[str, ...] = ()
+    qm_sha256: str | None = None  # of a method that is a file of one's own
     command: str | None = None
     subsets: dict[str, Measures] = Field(min_length=1)
 
@@ -122,6 +123,7 @@ class RankTable(Manifest):
     source: str  # id of the table that was ranked
     metric: str
     methods: list[str]
+    own_files: dict[str, str] = {}  # qm -> sha256, of those that are files of one's own
     blocks: list[RankBlock]
     sums: dict[str, dict[str, float]]
     stats: Stats | None = None  # with --stats
@@ -142,9 +144,8 @@ class PublishedTable(Strict):
         for regime, methods in self.aulc.items():
             for qm, values in methods.items():
                 if len(values) != len(self.columns):
-                    raise ValueError(
-                        f"table {self.table} {regime} {qm} has {len(values)} values for {len(self.columns)} columns"
-                    )
+                    found = f"{len(values)} values for {len(self.columns)} columns"
+                    raise ValueError(f"table {self.table} {regime} {qm} has {found}")
         return self
 
 
@@ -169,11 +170,10 @@ class Published(Strict):
         weak = self.rank_sums.weak_modality if self.rank_sums else {}
         variant = self.rank_sums.moddrop if self.rank_sums else {}
         rows = [row for table in self.tables for row in _printed_rows(table)]
-        names = sorted({row.dataset for row in rows})
         return AulcTable(
             id=files.identity(self.model_dump(mode="json")),
             metric="balanced_accuracy",
-            datasets={name: TableDataset(weak=weak.get(name), moddrop=variant.get(name)) for name in names},
+            datasets={k: TableDataset(weak=weak.get(k), moddrop=variant.get(k)) for k in sorted({row.dataset for row in rows})},
             rows=rows,
             made={"source": "published tables"},
         )

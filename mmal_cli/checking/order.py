@@ -1,0 +1,77 @@
+"""Does a method choose the same samples wherever they stand in train?
+
+A position tells nothing but the sample: in a quint dataset each run of C positions holds every class once, so a method that
+computed with positions would read labels of the pool. Samples change places among other positions, their predictions with
+them. Without chance the same samples must be chosen; by chance each must be chosen as often, over many seeds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from scipy.stats import fisher_exact
+from torch import Tensor
+
+from mmal_cli.checking._asking import Row, Subject, Wrong, ask, by_chance, examined, must_repeat
+from mmal_cli.checking._views import chance, make_view
+from mmal_cli.checking._views import rows as taken
+from mmal_cli.method import Method
+from mmal_cli.pool import PoolView
+
+PLACE = 3
+SAMPLES, PICKS, ORDERS, REPEATS = 24, 6, 5, 100
+ALARM = 1e-6  # how likely a method that is blind to the order fails
+
+
+def rows(subject: Subject) -> Iterator[Row]:
+    """With all modalities, and with some absent."""
+    for what, absent in (("order and labels of the pool", 0.0), ("the same, some modalities absent", 0.3)):
+        view = make_view(samples=SAMPLES, classes=3, absent=absent)
+        yield examined(what, lambda view=view: _blind(subject.method, view))
+
+
+def _blind(method: Method, view: PoolView) -> str:
+    must_repeat(method, view, PICKS)
+    return _as_often(method, view) if by_chance(method, view, PICKS) else _the_same(method, view)
+
+
+def _the_same(method: Method, view: PoolView) -> str:
+    expected = _samples(ask(method, view, PICKS).samples, view, torch.arange(SAMPLES))
+    for number in range(ORDERS):
+        other, order = _elsewhere(view, number)
+        found = _samples(ask(method, other, PICKS).samples, other, order)
+        if lost := set(expected) - set(found):
+            raise Wrong(f"{len(lost)} of {PICKS} samples change once the pool stands in another order; expected the same ones")
+    return f"the same {PICKS} of {SAMPLES} in {ORDERS} other orders"
+
+
+def _as_often(method: Method, view: PoolView) -> str:
+    """Fisher's exact test for each sample, whether it was chosen or not in either order, by Bonferroni."""
+    other, order = _elsewhere(view, 0)
+    counts = torch.zeros(2, SAMPLES, dtype=torch.int64)
+    for seed in range(REPEATS):
+        counts[0, _samples(ask(method, view, PICKS, seed).samples, view, torch.arange(SAMPLES))] += 1
+        counts[1, _samples(ask(method, other, PICKS, REPEATS + seed).samples, other, order)] += 1
+    for sample, (before, after) in enumerate(counts.T.tolist()):
+        if fisher_exact([[before, REPEATS - before], [after, REPEATS - after]]).pvalue < ALARM / SAMPLES:
+            raise Wrong(
+                f"sample {sample} of {SAMPLES} is chosen {before} times of {REPEATS}, and {after} times once the pool stands "
+                "in another order; expected as often but for chance"
+            )
+    return f"by chance: each of {SAMPLES} as often in another order, over 2 x {REPEATS} seeds"
+
+
+def _elsewhere(view: PoolView, number: int) -> tuple[PoolView, Tensor]:
+    """The view with its samples in another order at other, ascending positions; row k holds what was row order[k]."""
+    rng = chance(number)
+    order = torch.randperm(SAMPLES, generator=rng)
+    free = torch.arange(10 * SAMPLES)
+    free = free[~torch.isin(free, view.labelled.index)]
+    index = free[torch.randperm(len(free), generator=rng)[:SAMPLES]].sort().values
+    other = taken(view, order)
+    return replace(other, unlabelled=replace(other.unlabelled, index=index)), order
+
+
+def _samples(answer: list[int], view: PoolView, order: Tensor) -> list[int]:
+    """Which samples stand at the positions of an answer, as rows of the first view."""
+    return order[torch.searchsorted(view.unlabelled.index, torch.tensor(answer))].tolist()
