@@ -129,7 +129,7 @@ $(ENV): pyproject.toml constraints.txt
 	  $$found -m venv --clear .venv; \
 	fi
 	@echo "==> installing mmal and what it needs into .venv (once; some minutes, up to 3 GB where torch comes with CUDA)"
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,mimic,food101,report]' -c constraints.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,mimic,own,food101,report]' -c constraints.txt
 	@touch $@
 
 $(ENGINES): $(ENV)

@@ -8,8 +8,8 @@ import fake_food101 as fake
 import numpy as np
 import pytest
 
+from data_recipes import texts as tokens
 from data_recipes.food101 import layouts, recipe
-from data_recipes.food101 import text as tokens
 from data_recipes.workers import processes
 from mmal_cli.core import minilm, settings, shards
 from mmal_cli.core.build import build

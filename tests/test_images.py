@@ -72,6 +72,17 @@ def test_a_folder_for_each_class_gets_a_quarter_for_test_whatever_the_order_of_f
     assert one == two
 
 
+def test_names_of_any_length_are_kept(tmp_path):
+    folders(tmp_path, {"a": 100, "b": 100})
+    (tmp_path / "a" / "050.png").rename(tmp_path / "a" / "a much longer name.png")
+    found, in_order = layouts.listing(tmp_path, "folders"), lambda make, tasks: (make(*task) for task in tasks)
+    content = sources.OnDisk(tmp_path, found, 32, in_order, lambda done, total: None)
+    images = recipe.Images("x", "folders", found.class_names, 32, None, content)
+    dataset, _ = build(tmp_path / "d", recipe.head(images), recipe.plans(images), command="mmal")
+    ids = {str(name) for split in dataset.splits for name in shards.read_split(tmp_path / "d", dataset, split).id}
+    assert ids == {file.name for file in found.train}
+
+
 def test_given_splits_are_kept(tmp_path):
     folders(tmp_path / "train", {"a": 3, "b": 2})
     folders(tmp_path / "test", {"a": 1, "b": 1})

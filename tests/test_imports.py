@@ -17,11 +17,11 @@ PACKAGES = ("mmal_cli", "data_recipes")
 # A new module or package of mmal_cli goes into exactly one row; a package stands for all that is in it.
 LEVELS = [
     "mmal_cli core",
-    "data depthwise image_ops augment moddrop pool nearest gradients metrics device official data_recipes",
+    "data depthwise image_ops augment moddrop pool sheet nearest gradients metrics device official data_recipes",
     "encoders fusions queries",
     "method model predict batches fixmatch train pretraining",
     "cell start first loop runs tune sweep costs grid_runs engines analysis report bench doctor checking",
-    "commands show show_stats formats",
+    "commands show show_stats formats dataset_card",
     "app __main__",
 ]
 SHELL = ("mmal_cli.app", "mmal_cli.commands", "mmal_cli.show")

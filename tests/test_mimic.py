@@ -16,7 +16,8 @@ import typer
 import yaml
 from fake_mimic import source
 
-from data_recipes.mimic.ecg import LEADS, scaled, usable
+from data_recipes.mimic.ecg import LEADS, usable
+from data_recipes.waveforms import scaled
 from mmal_cli.core.manifest import Dataset
 from mmal_cli.data import load_split
 

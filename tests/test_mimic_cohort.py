@@ -12,9 +12,10 @@ import pytest
 import real
 from fake_mimic import COLUMNS, heartbeat, source, write_record, write_table
 
-from data_recipes.mimic import cohort, ecg, labs, recipe, tables
+from data_recipes.mimic import cohort, ecg, recipe, tables
 from data_recipes.mimic.items import ITEMS
 from data_recipes.order import shuffled
+from data_recipes.percentiles import percentiles
 from data_recipes.workers import processes
 from mmal_cli.core.errors import BAD_DATA, UserError
 
@@ -353,11 +354,11 @@ def test_a_packed_table_that_is_cut_or_damaged_is_one_message(tmp_path, name, ha
 def test_percentiles_are_fitted_on_some_rows_and_right_continuous():
     values = np.array([[1, np.nan], [2, np.nan], [2, np.nan], [4, np.nan], [0, 5], [3, np.nan], [9, np.nan]], np.float32)
     fit_on = np.array([1, 1, 1, 1, 0, 0, 0], bool)
-    found = labs.percentiles(values, fit_on, indicators=True)
+    found = percentiles(values, fit_on, indicators=True)
     assert found[:, 0].tolist() == [0.25, 0.75, 0.75, 1, 0, 0.75, 1]
     assert found[:, 1].tolist() == [0.5] * 7
     assert found[:, 2:].tolist() == np.isfinite(values).astype(float).tolist()
-    assert labs.percentiles(values, fit_on, indicators=False).shape == (7, 2)
+    assert percentiles(values, fit_on, indicators=False).shape == (7, 2)
 
 
 def test_who_lacks_the_source_cannot_undo_the_orders(tmp_path):
@@ -382,6 +383,6 @@ def test_no_patient_is_in_both_splits_and_nobody_tested_on_is_fitted_on(tmp_path
         assert sorted(np.concatenate(list(mimic.splits.values()))) == list(range(len(subjects)))
         assert len(set(zip(subjects, mimic.groups, strict=True))) == len(set(subjects)) == len(set(mimic.groups))
         train = mimic.splits["train"]
-        assert np.array_equal(mimic.labs, labs.percentiles(found.labs, np.isin(np.arange(len(subjects)), train), False))
+        assert np.array_equal(mimic.labs, percentiles(found.labs, np.isin(np.arange(len(subjects)), train), False))
     assert sorted(Counter(few.groups).values()) == sorted(Counter(subjects).values())
     assert few.splits["test"].tolist() != recipe.Mimic(found, tmp_path, 10, False, 5, seed=1).splits["test"].tolist()

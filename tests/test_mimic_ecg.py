@@ -9,6 +9,7 @@ from fake_mimic import IN_FILE, heartbeat, write_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_recipes import waveforms
 from data_recipes.mimic import ecg
 from data_recipes.mimic.wfdb_check import compare
 from mmal_cli.core.errors import UserError
@@ -135,7 +136,7 @@ def test_a_wrong_checksum_and_an_empty_record(tmp_path):
 
 def test_a_record_is_scaled_as_a_whole_to_the_whole_range(tmp_path):
     physical = np.array([np.linspace(-1, 3, 5000), *[np.full(5000, 1.0)] * 11])
-    scaled = ecg.scaled(physical, 1)
+    scaled = waveforms.scaled(physical, 1)
     assert (scaled.dtype, scaled.shape) == (np.int16, (12, 5000))
     assert (scaled.min(), scaled.max(), set(scaled[5].tolist())) == (-32767, 32767, {0})
     assert np.abs(scaled / 32767 - (2 * (physical + 1) / 4 - 1)).max() < 0.5001 / 32767
@@ -144,7 +145,7 @@ def test_a_record_is_scaled_as_a_whole_to_the_whole_range(tmp_path):
 def test_decimation_keeps_what_is_slow_and_folds_nothing_back():
     time = np.arange(5000) / 500
     slow, fast = np.sin(2 * np.pi * 5 * time), np.sin(2 * np.pi * 110 * time)  # 110 Hz would come back as 10 Hz at 100 Hz
-    both, alone = (ecg.scaled(np.stack([x] * 12) + 7.0, 5) / 32767 for x in (slow + fast, slow))
+    both, alone = (waveforms.scaled(np.stack([x] * 12) + 7.0, 5) / 32767 for x in (slow + fast, slow))
     assert both.shape == (12, 1000)
     inside = np.s_[:, 20:-20]
     assert np.abs(alone[inside] - slow[::5][20:-20]).max() < 0.01

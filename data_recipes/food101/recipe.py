@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_recipes import pictures
-from data_recipes.food101 import layouts, text
+from data_recipes import pictures, texts
+from data_recipes.food101 import layouts
 from data_recipes.order import shuffled
 from data_recipes.workers import InOrder
 from mmal_cli.core.build import Plan
@@ -65,7 +65,7 @@ class Food101:
     @property
     def length(self) -> int:
         """L, the length of all texts in word pieces."""
-        return text.length(max(len(row.ids) for rows in self.rows.values() for row in rows))
+        return texts.length(max(len(row.ids) for rows in self.rows.values() for row in rows))
 
 
 def read(
@@ -112,7 +112,7 @@ def read(
 
 def fingerprint(pairs: Sequence[layouts.Pair], names: Sequence[str], folder: Path, most: int) -> list[Row | str]:
     """Reads some pairs; in the place of one that cannot be read, why."""
-    pieces, found = text.tokenizer(folder, most), []
+    pieces, found = texts.tokenizer(folder, most), []
     for pair in pairs:
         reason = "image file cannot be read"
         try:
@@ -122,7 +122,7 @@ def fingerprint(pairs: Sequence[layouts.Pair], names: Sequence[str], folder: Pat
         except OSError:
             found.append(reason)
             continue
-        ids, cut = text.encode(pieces, words)
+        ids, cut = texts.encode(pieces, words)
         digest = hashlib.sha256(json.dumps([pair.category, pair.file, image, words, ids.tolist()]).encode()).hexdigest()
         noted = [] if words.strip() else ["text empty"]
         noted += [f"text cut at {most} word pieces"] if cut else []
@@ -195,7 +195,7 @@ def samples(split: str, numbers: range, rows: Sequence[Row], size: int, length: 
     return Samples(
         inputs={
             "image": np.stack(images) if images else np.empty((0, 3, size, size), dtype=np.uint8),
-            "text": text.padded([row.ids for _, row in kept], length),
+            "text": texts.padded([row.ids for _, row in kept], length),
         },
         present=np.ones((len(kept), 2), dtype=bool),
         label=np.array([row.label for _, row in kept], dtype=np.int64),

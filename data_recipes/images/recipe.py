@@ -91,6 +91,7 @@ def plans(images: Images) -> dict[str, Plan]:
         positions = np.arange(len(labels))
         if split == "train":
             positions, reserved = order(labels, images.class_names, images.long_tail)
+        names = np.char.encode(np.array([content.name(split, position) for position in positions], dtype="U"), "utf-8")
 
         def chunks(start: int, stop: int) -> Iterator[Samples]:
             numbers = [np.arange(first, min(first + CHUNK, stop)) for first in range(start, stop, CHUNK)]
@@ -101,7 +102,7 @@ def plans(images: Images) -> dict[str, Plan]:
                     inputs={"image": part.pixels},
                     present=np.ones((len(kept), 1), dtype=bool),
                     label=labels[positions[kept]],
-                    id=np.array([content.name(split, position) for position in positions[kept]], dtype="U"),
+                    id=names[kept],
                     factors={},
                     reserved=None if reserved is None else reserved[kept],
                     dropped=part.dropped,

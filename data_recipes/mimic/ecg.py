@@ -19,7 +19,6 @@ RATE = 500  # samples a second
 LENGTH = 5000  # samples: 10 seconds
 MISSING = -32768
 GAIN = 200.0  # digital units per physical one, where the header says 0 or nothing
-FULL = 32767  # int16 of 1.0
 SCALE = re.compile(r"([-+.\deE]+)(?:\(([-+]?\d+)\))?(?:/(\S+))?")  # gain(baseline)/unit
 
 FORMAT = re.compile(r"16(x1)?(:0)?(\+0)?")  # with one sample a frame, no skew and no offset, which may be said
@@ -117,17 +116,3 @@ def usable(path: Path) -> Record:
     if record.physical.min() == record.physical.max():
         raise BadRecord(EMPTY)
     return record
-
-
-def scaled(physical: np.ndarray, decimate: int) -> np.ndarray:
-    """(12, T) -> (12, T / decimate) int16: every `decimate`-th sample after an anti-aliasing filter, -32767..32767.
-
-    The least and the greatest value of the whole record become -1 and 1 (Symile), 1.0 being 32767. The filter is scipy's
-    zero-phase FIR (`resample_poly`), the record continued along the line between its ends.
-    """
-    if decimate > 1:
-        from scipy.signal import resample_poly
-
-        physical = resample_poly(physical, 1, decimate, axis=1, padtype="line")
-    low, high = physical.min(), physical.max()
-    return np.rint((2 * (physical - low) / (high - low) - 1) * FULL).astype(np.int16)

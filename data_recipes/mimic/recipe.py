@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from data_recipes.mimic import ecg, labs, tables
+from data_recipes import percentiles, waveforms
+from data_recipes.mimic import ecg, tables
 from data_recipes.mimic.cohort import YEAR, Cohort
 from data_recipes.mimic.items import ITEMS
 from data_recipes.order import shuffled
@@ -82,7 +83,7 @@ class Mimic:
     @cached_property
     def labs(self) -> np.ndarray:
         """(A, F) float32: percentiles, fitted on all subjects that are not tested on."""
-        return labs.percentiles(self.cohort.labs, self.groups >= self.tested, self.indicators)
+        return percentiles.percentiles(self.cohort.labs, self.groups >= self.tested, self.indicators)
 
 
 def head(mimic: Mimic) -> dict[str, Any]:
@@ -96,8 +97,8 @@ def head(mimic: Mimic) -> dict[str, Any]:
             **asked,
             "window_hours": tables.WINDOW // 3600,
             "label": f"death within {YEAR} days of admission",
-            "labs": {"items": list(ITEMS), "value": "first", "scale": "percentile", "unknown": labs.UNKNOWN},
-            "ecg": {"leads": list(ecg.LEADS), "scale": "-1 to 1 per record", "one": ecg.FULL},
+            "labs": {"items": list(ITEMS), "value": "first", "scale": "percentile", "unknown": percentiles.UNKNOWN},
+            "ecg": {"leads": list(ecg.LEADS), "scale": "-1 to 1 per record", "one": waveforms.FULL},
             "sources": _digest(mimic),
         },
         "modalities": [
@@ -178,7 +179,7 @@ def sample_id(split: str, number: int) -> str:
 def read_ecgs(root: Path, paths: list[str], decimate: int) -> np.ndarray:
     """One task of a process: (n, 12, 5000 / decimate) int16."""
     try:
-        return np.stack([ecg.scaled(ecg.usable(root / path).physical, decimate) for path in paths])
+        return np.stack([waveforms.scaled(ecg.usable(root / path).physical, decimate) for path in paths])
     except ecg.BadRecord as error:
         raise UserError(
             f"an ECG that could be used is now {error}; leave MIMIC_IV_ECG as it is while it is read", BAD_DATA

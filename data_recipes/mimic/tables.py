@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_recipes.mimic.items import ITEMS
-from mmal_cli.core.errors import BAD_DATA, UserError, install
+from data_recipes.optional import package
+from mmal_cli.core.errors import BAD_DATA, UserError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,11 +29,7 @@ NOTHING = ("", "NA", "NULL", "\\N")  # what exports write for no value, quoted o
 
 def polars():
     """The polars module, or the error that says how to get it."""
-    try:
-        import polars
-    except ImportError:
-        raise UserError(f"MIMIC's tables are read by polars, which is not installed; {install('mimic')}") from None
-    return polars
+    return package("polars", "mimic", "MIMIC's tables are read")
 
 
 def scan(folder: Path, name: str, columns: Mapping[str, str], what: str) -> pl.LazyFrame:

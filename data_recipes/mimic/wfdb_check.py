@@ -1,13 +1,13 @@
 """Our reader beside the `wfdb` package on the same records: they must agree to the last bit."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_recipes.mimic import ecg
-from mmal_cli.core.errors import BAD_DATA, UserError, install
+from data_recipes.optional import package
+from mmal_cli.core.errors import BAD_DATA, UserError
 
 REPORT = "please report this with the first lines of a header, names and dates blotted out"
 
@@ -22,11 +22,7 @@ def compare(paths: Sequence[Path], refused: Sequence[Path] = ()) -> int:
     Raises:
         UserError: wfdb is not installed, or the two differ; the message names the lead, never the record.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # pandas deprecates what wfdb 4.3.1 does when it is imported
-            import wfdb
-    except ImportError:
-        raise UserError(f"ECGs are checked by wfdb, which is not installed; {install('mimic')}") from None
+    wfdb = package("wfdb", "mimic", "ECGs are checked")
     compared = 0
     for path in refused:
         theirs = _by_wfdb(wfdb, path)

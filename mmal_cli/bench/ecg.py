@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_recipes import waveforms
 from data_recipes.mimic import ecg
 from mmal_cli.bench._turns import beside, in_turns
 
@@ -23,8 +24,8 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 
         readers = {
             "read": lambda path: ecg.read(path),
-            "read, scaled": lambda path: ecg.scaled(ecg.read(path).physical, 1),
-            "read, scaled, 100 Hz": lambda path: ecg.scaled(ecg.read(path).physical, 5),
+            "read, scaled": lambda path: waveforms.scaled(ecg.read(path).physical, 1),
+            "read, scaled, 100 Hz": lambda path: waveforms.scaled(ecg.read(path).physical, 5),
             "wfdb": lambda path: wfdb.rdrecord(str(path)),
         }
         paths = _records(Path(place), wfdb)

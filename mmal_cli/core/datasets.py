@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import BAD_DATA, UserError, lines
-from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.manifest import UNLABELLED, Dataset
 
 MANIFEST = "dataset.yaml"
 SMALL = " --train 3000 --test 900 --size 32"  # as make (DEMO_TRAIN and so on) makes those that are called so
@@ -73,7 +73,7 @@ def maker(folder: Path, name: str) -> str:
 def gaps(dataset: Dataset) -> list[str]:
     """Classes without a sample; runs refuse those that train lacks."""
     found = []
-    for split in dataset.splits:
+    for split in (name for name in dataset.splits if name != UNLABELLED):
         empty = [name for name, n in zip(dataset.class_names, dataset.counts[split]["classes"], strict=True) if not n]
         if empty:
             refused = "; runs refuse such a dataset" if split == "train" else ""

@@ -17,6 +17,7 @@ from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
 FORMAT = 1
 NAME = r"^[A-Za-z0-9_-]+$"  # names become parts of paths
 RESERVED = "reserved for validation"  # in counts.train of a dataset that has such samples
+UNLABELLED = "unlabelled"  # the split of samples whose label nobody has said; it is -1 in their shards
 SHOWN = 60  # characters of what was found that a message shows
 T = TypeVar("T", bound=BaseModel)
 
@@ -177,7 +178,9 @@ def check(model: type[T], raw: Any, place: str, code: int = WRONG_USE) -> T:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first thing that is wrong."""
-    first, keys = error.errors()[0], {(key,) for key in _keys(model)}
+    # that a key is misspelt comes before that the right one is missing
+    misspelt = (one for one in error.errors() if one["type"] == "extra_forbidden" and len(one["loc"]) == 1)
+    first, keys = next(misspelt, error.errors()[0]), {(key,) for key in _keys(model)}
     branches = [one for one in error.errors() if one["loc"][:-1] == first["loc"][:-1] and one["loc"][-1:] not in keys]
     if len(branches) > 1 and first in branches:  # of one value that may be of several kinds
         said = list(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in branches))

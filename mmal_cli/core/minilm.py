@@ -1,5 +1,6 @@
 """Where all-MiniLM-L6-v2 lies: a folder that was given, an installed package, or the local cache of the Hugging Face hub."""
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def find(folder: str | None = None, download: bool = False) -> Path:
     return found
 
 
+@cache
 def vocabulary(folder: Path) -> str:
     """12 hex digits of the tokenizer's vocabulary: equal where equal tokens have equal ids."""
     from tokenizers import Tokenizer

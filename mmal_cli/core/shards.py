@@ -4,8 +4,8 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from mmal_cli.core import files
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.interrupt import interruptible
-from mmal_cli.core.manifest import Dataset, Shard
+from mmal_cli.core.manifest import UNLABELLED, Dataset, Shard
 
 CHUNK_BYTES = 65_536  # of an array that may shrink; a larger sample is a chunk by itself
 
@@ -27,8 +27,8 @@ class Samples:
     Attributes:
         inputs: modality -> (n, *shape), bytes as on disk; zero where the modality is absent.
         present: (n, M) bool, columns in the manifest's order of modalities.
-        label: (n,) int64.
-        id: (n,) str.
+        label: (n,) int64; -1 in the split `unlabelled`, and nowhere else.
+        id: (n,) str, or utf-8 bytes of one width in all chunks of a split.
         factors: name -> (n,) what is known of how a sample was made; may be empty.
         group: (n,) int64, where samples belong together (a patient's): validation and pool never share a group.
         reserved: (n,) bool, of train: where a sample may serve validation alone, and validation comes from these alone.
@@ -52,7 +52,7 @@ class Samples:
             **{f"inputs/{name}": array for name, array in self.inputs.items()},
             "present": self.present,
             "label": self.label,
-            "id": np.char.encode(self.id, "utf-8"),
+            "id": self.id if self.id.dtype.kind == "S" else np.char.encode(self.id, "utf-8"),
             **{f"factors/{name}": array for name, array in self.factors.items()},
             **({} if self.group is None else {"group": self.group}),
             **({} if self.reserved is None else {"reserved": self.reserved}),
@@ -133,11 +133,9 @@ def _create(file, columns: Mapping[str, np.ndarray], count: int, exact: bool) ->
 
 def read_head(path: Path) -> tuple[dict[str, Any], int] | None:
     """The identity that a shard was written with and its number of samples; None if it is no whole shard."""
-    try:
-        with _opened(path, "r") as file:
-            return json.loads(file.attrs["mmal"]), len(file["label"])
-    except (OSError, KeyError):
-        return None
+    with suppress(OSError, KeyError), _opened(path, "r") as file:
+        return json.loads(file.attrs["mmal"]), len(file["label"])
+    return None
 
 
 def read_presence(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -147,13 +145,17 @@ def read_presence(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return label, file["present"][()], file["reserved"][()] if "reserved" in file else np.zeros(len(label), dtype=bool)
 
 
+def read_rows(path: Path, rows: Sequence[int]) -> dict[str, np.ndarray]:
+    """Array by its name in the shard -> (n, ...), some rows of it, each read by itself."""
+    with _opened(path, "r") as file:
+        return {name: np.stack([file[name][row] for row in rows]) for name in _names(file)}
+
+
 def read_attributes(path: Path) -> dict[str, Any] | None:
     """What a file says of itself, its arrays unread; None if it is no whole file."""
-    try:
-        with _opened(path, "r") as file:
-            return json.loads(file.attrs["mmal"])
-    except (OSError, KeyError):
-        return None
+    with suppress(OSError, KeyError), _opened(path, "r") as file:
+        return json.loads(file.attrs["mmal"])
+    return None
 
 
 def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
@@ -163,7 +165,7 @@ def read_split(folder: Path, dataset: Dataset, split: str) -> Samples:
     for shard in dataset.splits[split].shards:
         _check_intact(folder, shard, dataset)
         with _opened(folder / shard.file, "r") as file:
-            _check_columns(file, folder, shard, dataset)
+            _check_columns(file, folder, shard, dataset, split)
             for name in _names(file) if shard.samples else ():
                 source = file[name]
                 if name not in columns:
@@ -199,7 +201,7 @@ def _check_intact(folder: Path, shard: Shard, dataset: Dataset) -> None:
         )
 
 
-def _check_columns(file, folder: Path, shard: Shard, dataset: Dataset) -> None:
+def _check_columns(file, folder: Path, shard: Shard, dataset: Dataset, split: str) -> None:
     """Refuses a manifest that does not describe its shard: names, shapes, dtypes and labels."""
     n = shard.samples
     expected = {f"inputs/{m.name}": f"{m.dtype} {(n, *m.shape)}" for m in dataset.modalities}
@@ -211,8 +213,9 @@ def _check_columns(file, folder: Path, shard: Shard, dataset: Dataset) -> None:
     wrong += [f"{name} has {len(file[name])} samples, expected {n}" for name in found if len(file[name]) != n]
     if not wrong:
         label = file["label"][()]
-        outside = label[(label < 0) | (label >= dataset.classes)]
-        wrong = [f"label has {outside[0]}, expected 0 to {dataset.classes - 1}"] if len(outside) else []
+        low, high = (-1, -1) if split == UNLABELLED else (0, dataset.classes - 1)
+        outside = label[(label < low) | (label > high)]
+        wrong = [f"label has {outside[0]}, expected {low} to {high}"] if len(outside) else []
     if wrong:
         helps = f"undo the edit of {folder / 'dataset.yaml'}{dataset.again(folder, force=True)}"
         raise UserError(f"{folder / shard.file} is not as its manifest says: {wrong[0]}; {helps}", BAD_DATA)

@@ -1,4 +1,4 @@
-"""Laboratory values as a network reads them: each item's place in its own distribution, 0 to 1."""
+"""Numbers as a network reads them, such as laboratory values: each column's place in its own distribution, 0 to 1."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ UNKNOWN = 0.5  # a value that was not measured: the median of the scale
 
 
 def percentiles(values: np.ndarray, fit_on: np.ndarray, indicators: bool) -> np.ndarray:
-    """Each item's empirical distribution function, right-continuous, of the rows that it is fitted on.
+    """Each column's empirical distribution function, right-continuous, of the rows that it is fitted on.
 
     A value is turned into the share of the fitted values that are no larger: 0 below all of them, 1 from the largest on.
-    An item that no fitted row has tells nothing and is .5 everywhere.
+    A column that no fitted row has tells nothing and is .5 everywhere.
 
     Args:
-        values: (A, F) float32 as measured, NaN where not.
+        values: (A, F) floats as measured, NaN where not.
         fit_on: (A,) bool, the rows to fit on: all but the test split's.
         indicators: whether F columns follow, 1 where a value was measured and 0 elsewhere.
 
@@ -21,9 +21,9 @@ def percentiles(values: np.ndarray, fit_on: np.ndarray, indicators: bool) -> np.
     """
     found = np.full(values.shape, UNKNOWN, dtype=np.float32)
     measured = np.isfinite(values)
-    for item in range(values.shape[1]):
-        has = measured[:, item]
-        fitted = np.sort(values[has & fit_on, item])
+    for column in range(values.shape[1]):
+        has = measured[:, column]
+        fitted = np.sort(values[has & fit_on, column])
         if len(fitted):
-            found[has, item] = np.searchsorted(fitted, values[has, item], side="right") / len(fitted)
+            found[has, column] = np.searchsorted(fitted, values[has, column], side="right") / len(fitted)
     return np.concatenate([found, measured.astype(np.float32)], axis=1) if indicators else found
