@@ -52,7 +52,7 @@ def test_an_operation_equals_pillow_in_every_pixel_at_all_levels_and_both_signs(
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", ["basic", "randaug"])
+@pytest.mark.parametrize("name", ["basic", "randaug", "weak", "strong"])
 def test_the_whole_augmentation_equals_pillow_fed_the_same_draws(name, shape):
     images = pictures(*shape).repeat(8, 1, 1, 1)
     for seed in range(3):
@@ -62,7 +62,7 @@ def test_the_whole_augmentation_equals_pillow_fed_the_same_draws(name, shape):
 
 @settings(deadline=None, max_examples=40)
 @given(
-    name=st.sampled_from(["basic", "randaug"]),
+    name=st.sampled_from(["basic", "randaug", "weak", "strong"]),
     shape=st.tuples(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(2, 40), st.integers(2, 40)),
     seed=st.integers(0, 2**31),
 )
@@ -87,7 +87,7 @@ def test_the_shape_stays_the_batch_is_not_changed_and_a_seed_repeats(name, shape
         assert not torch.equal(found, augment.apply(name, images, generator(6)))
 
 
-@pytest.mark.parametrize("name", ["basic", "randaug"])
+@pytest.mark.parametrize("name", ["basic", "randaug", "weak", "strong"])
 @pytest.mark.parametrize("size", [32, 128])
 def test_each_sample_has_a_draw_of_its_own(name, size):
     image = torch.randint(0, 256, (1, 3, size, size), generator=generator(1), dtype=torch.uint8)
@@ -203,3 +203,12 @@ def test_a_gpu_gives_the_same_bytes():
             there = augment.apply(name, images.cuda(), generator(7))
             assert there.is_cuda
             assert torch.equal(there.cpu(), augment.apply(name, images, generator(7)))
+
+
+def test_half_of_the_operations_of_the_strong_view_are_left_out():
+    operation, _, _ = augment.draw_operations(40_000, generator(0), augment.SHARE)
+    counts = torch.bincount(operation, minlength=len(image_ops.OPERATIONS)) / len(operation)
+    identity = image_ops.OPERATIONS.index("Identity")
+    others = counts[torch.arange(len(counts)) != identity]
+    assert counts[identity] == pytest.approx(0.5 + 0.5 / 14, abs=0.01)
+    assert others.numpy() == pytest.approx(0.5 / 14, abs=0.005)

@@ -39,7 +39,10 @@ def test_another_configuration_is_named_and_never_run(works, tmp_path, write_gri
     assert "tries failed cells again" not in done.stderr
     assert "1 cell is of other settings" in done.stderr
     assert not (work.folder / "error.txt").exists()
-    assert "cannot be run: " in CliRunner().invoke(app.build(), [*words, "--dry-run"]).stdout
+    plan = CliRunner().invoke(app.build(), [*words, "--dry-run"]).stdout
+    assert "cannot be run: " in plan
+    rows = [line.split() for line in plan.splitlines() if line.split()[:2] == ["tiny", "low"]]
+    assert sorted(row[3:] for row in rows) == [["1", "-", "-", "-", "-", "-", "1"], ["1", "1", "-", "-", "-", "-", "-"]]
 
 
 def test_a_folder_that_another_configuration_takes_meanwhile_is_refused_too(works):

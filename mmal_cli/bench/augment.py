@@ -41,7 +41,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 
     The process is set up as training sets up its own, and ends with the item.
     """
-    names = [name for name in augment.NAMES if name != "none"]
+    names = ["basic", "randaug"]
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as other:
         ways = {
             f"{name}, {way.__name__}": lambda name=name, way=way: other.submit(way, name, SHAPE, BATCHES).result()
@@ -84,19 +84,22 @@ def theirs(name: str, shape: tuple[int, ...], batches: int) -> None:
 
 def by_pillow(name: str, images: list[Image.Image], rng: torch.Generator) -> Tensor:
     """What `augment.apply` promises below 128 pixels, image by image, from the same draws: L or RGB -> (B, C, H, W)."""
-    count, (width, height), randaug = len(images), images[0].size, name == "randaug"
+    count, (width, height), changed = len(images), images[0].size, name in ("randaug", "strong")
     flips = augment.draw_flips(count, rng).tolist()
     shifts = augment.draw_shifts(count, augment.padding(height, width), rng).tolist()
+    share = augment.SHARE if name == "strong" else 1.0
     rounds = [
-        [drawn.tolist() for drawn in augment.draw_operations(count, rng)] for _ in range(augment.ROUNDS if randaug else 0)
+        [drawn.tolist() for drawn in augment.draw_operations(count, rng, share)]
+        for _ in range(augment.ROUNDS if changed else 0)
     ]
-    centres = augment.draw_centres(count, height, width, rng).tolist() if randaug else []
+    centres = augment.draw_centres(count, height, width, rng).tolist() if changed else []
     done = []
     for n, image in enumerate(images):
-        image = _crop(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flips[n] else image, *shifts[n], reflect=randaug)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flips[n] else image
+        image = _crop(image, *shifts[n], reflect=name != "basic")
         for operation, level, negative in rounds:
             image = PILLOW[image_ops.OPERATIONS[operation[n]]](image, -level[n] if negative[n] else level[n])
-        done.append(from_pillow(_cut_out(image, *centres[n]) if randaug else image))
+        done.append(from_pillow(_cut_out(image, *centres[n]) if changed else image))
     return torch.stack(done)
 
 

@@ -139,10 +139,14 @@ def _print_plan(seen: Sequence[Seen], jobs: int) -> None:
 def _print_rows(seen: Sequence[Seen]) -> None:
     from mmal_cli.sweep import rows
 
-    columns = ("dataset", "regime", "method", "cells", "done", "running", "part done", "failed", "to do")
+    columns = ["dataset", "regime", "method", "cells", "done", "running", "part done", "failed", "to do"]
+    stuck = {one.work.folder for one in seen if one.refused or one.damaged}
+    columns += ["cannot be run"] * bool(stuck)
     lines = []
     for row in rows({one.work.folder: one.found for one in seen}):
-        counts = [row.count(state) for state in ("done", "running", "part", "failed", "todo")]
+        free = [found.state for folder, found in row.cells.items() if folder not in stuck]
+        counts = [free.count(state) for state in ("done", "running", "part", "failed", "todo")]
+        counts += [len(row.cells) - len(free)] * bool(stuck)
         lines.append([row.dataset, row.regime, row.method, str(len(row.cells)), *(str(n or "-") for n in counts)])
     show.table("", columns, lines, left=3)
 
