@@ -39,43 +39,51 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.names = tuple(modality.name for modality in modalities)
+        fusion = plugins.load("fusions", settings.fusion, "fusion", must_have="Fusion")
+        self.early = hasattr(fusion, "stacked")
+        encoded = [_stacked(modalities, settings, fusion.stacked)] if self.early else modalities
         self.adapters = nn.ModuleDict({m.name: _adapter(m, normalise) for m in modalities})
-        self.encoders = nn.ModuleDict({m.name: _encoder(m, settings) for m in modalities})
+        self.encoders = nn.ModuleDict({m.name: _encoder(m, settings) for m in encoded})
         if settings.start:
             _begin(self.encoders, Path(settings.start))
         self.width = _width(self.encoders, settings)
         self.projections = nn.ModuleDict({name: _projection(encoder, settings) for name, encoder in self.encoders.items()})
-        fusion = plugins.load("fusions", settings.fusion, "fusion", must_have="Fusion")
         self.fusion = _built(fusion.Fusion, settings.fusion, (len(self.names), self.width), settings.fusion_options)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.width, classes)
 
     def tokens(self, inputs: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        """Projected encodings (B, M, D); each encoder runs only on the samples that have its modality, others are zero."""
+        """Projected encodings (B, M, D); each encoder runs only on the samples that have its modality, others are zero.
+
+        For an early fusion the inputs themselves, (B, M, C, ...), normalised: `embed` encodes them.
+        """
+        if self.early:
+            return torch.stack([self.adapters[name](inputs[name]) for name in self.names], dim=1)
         columns = []
         for m, name in enumerate(self.names):
             rows = present[:, m].nonzero().flatten()
             token = torch.zeros(len(present), self.width, device=present.device)
             if len(rows):
-                encoded = self.projections[name](self._encode(name, inputs[name][rows]))
+                encoded = self._encode(name, self.adapters[name](inputs[name][rows]))
                 token = token.index_copy(0, rows, encoded.to(token.dtype))
             columns.append(token)
         return torch.stack(columns, dim=1)
 
     def embed(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Fuses the modalities that are present: (B, M, D), (B, M) -> (B, D)."""
-        return self.fusion(tokens, present)
+        """Fuses the modalities that are present: (B, M, D), (B, M) -> (B, D); an early fusion comes before its encoder."""
+        fused = self.fusion(tokens, present)
+        return self._encode(self.names[0], fused) if self.early else fused
 
     def forward(self, inputs: Mapping[str, Tensor], kept: Tensor) -> Tensor:
         """Logits (B, C) in training; `kept` (B, M) is what modality dropout leaves of the modalities that the samples have."""
         return self.head(self.dropout(self.embed(self.tokens(inputs, kept), kept)))
 
     def _encode(self, name: str, x: Tensor) -> Tensor:
-        """Encodes one modality; a single sample cannot give batch statistics, so it uses the running ones."""
+        """Encodes and projects one modality; a single sample cannot give batch statistics, so it uses the running ones."""
         encoder = self.encoders[name]
         alone = self.training and len(x) == 1
         encoder.train(self.training and not alone)
-        return encoder(self.adapters[name](x))
+        return self.projections[name](encoder(x))
 
 
 class _Image(nn.Module):
@@ -124,6 +132,25 @@ def _encoder(modality: Modality, settings: ModelSettings) -> nn.Module:
                 f"--set model.encoders.{modality.name}=wordbag"
             )
     return encoder
+
+
+def _stacked(modalities: Sequence[Modality], settings: ModelSettings, stacked: Callable) -> Modality:
+    """What the one encoder of an early fusion reads, under the name of the first modality."""
+    encoders = [for_name(settings.encoders, m.name, m.kind, "model.encoders") for m in modalities]
+    alike = {(m.kind, m.shape, encoder) for m, encoder in zip(modalities, encoders, strict=True)}
+    name, others = plugins.label(settings.fusion), "choose another fusion: --set model.fusion=concat"
+    if len(alike) > 1 or modalities[0].kind == "tokens":
+        found = ", ".join(
+            f"{m.name} {m.kind} {'x'.join(map(str, m.shape))} for {plugins.label(encoder)}"
+            for m, encoder in zip(modalities, encoders, strict=True)
+        )
+        raise UserError(
+            f"fusion {name} stacks modalities before one encoder: expected images, series or vectors of one shape and "
+            f"one encoder, found {found}; {others}"
+        )
+    if settings.start:
+        raise UserError(f"fusion {name} has one encoder of all modalities, which pretrained ones do not fit; {others}")
+    return modalities[0].model_copy(update={"shape": stacked([m.shape for m in modalities])})
 
 
 def _begin(encoders: Mapping[str, nn.Module], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Predicts samples with any subsets of their modalities, each encoder running once per sample."""
+"""Predicts samples with any subsets of their modalities, each encoder running once per sample (in early fusion: per subset)."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -42,6 +42,8 @@ def predict(
     subsets: Sequence[Subset] = (),
 ) -> Predictions:
     """Predicts the samples at some positions, the encoders running once per sample whatever the subsets.
+
+    Only an early fusion's encoder runs once for each subset, and once for all modalities that a sample has if `needs` asks.
 
     Args:
         model: in evaluation mode, on the split's device.

@@ -134,7 +134,8 @@ def test_the_preview_is_a_png(mmal, tmp_path: Path) -> None:
     [
         (
             (),
-            "gen-quint needs --setting: missing, missing-small, synergy, synergy-small, unique, unique-small or the path of a",
+            "gen-quint needs --setting: missing, missing-small, synergy, synergy-small, trio, trio-small, unique, "
+            "unique-small or the path of a",
         ),
         (("--setting", "uniq"), "unknown setting 'uniq'; did you mean 'unique'?"),
         (("--setting", "synergy", "--size", "65"), "--size 65: expected a multiple of 16"),

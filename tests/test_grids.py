@@ -37,6 +37,24 @@ def test_of_cells_that_share_a_first_model_one_starts_until_it_is_there(works):
         assert ready([random, kcg], []) is None, "another sweep trains it"
 
 
+def test_settings_on_the_command_line_come_after_the_grids(tmp_path, write_grid):
+    words = [
+        "sweep",
+        str(write_grid()),
+        "--dry-run",
+        "--out",
+        str(tmp_path / "none"),
+        "--gpu",
+        "none",
+        "--set",
+        "train.epochs=4",
+    ]
+    said = CliRunner().invoke(app.build(), words, catch_exceptions=False).stdout.splitlines()
+    assert "epochs          12" in said  # 3 trainings, the grid's own setting being 1
+    done = CliRunner().invoke(app.build(), [*words, "--set", "train.epoch=4"])
+    assert (done.exit_code, "--set train.epoch=4: unknown key" in done.stderr) == (2, True)
+
+
 def test_the_cost_of_what_is_left_by_hand(works, tmp_path, write_grid):
     """Start 15, query 15, 2 cycles of 1 epoch; random and kcg share their first model, bald does not; seeds 0 and 1."""
     seen = works(qms=["random", "kcg", "bald"], seeds=[0, 1])
@@ -73,7 +91,11 @@ def test_time_is_told_by_the_runs_that_are_done(works):
 def test_the_papers_grids(tmp_path):
     sizes = {name: len(sweep.places(grid.load(name))) for name in plugins.names(grid.GRIDS, ".yaml") if name != "smoke"}
     tables = {f"table{k}": 63 for k in range(7, 17)}
-    assert sizes == {"table1": 4 * 2 * 3, "table2": 252, "table3": 252, "table4": 126, "pitfalls": 5 * 3 * 5 * 3} | tables
+    assert (
+        sizes
+        == {"table1": 4 * 2 * 3, "table2": 252, "table3": 252, "table4": 126, "pitfalls": 5 * 3 * 5 * 3, "fusions": 2 * 2 * 3}
+        | tables
+    )
     drops = {p.dataset: p.moddrop for p in sweep.places(grid.load("table2"))}
     assert drops == {"missing": True, "share": True, "unique": True, "synergy": False}
     for name in drops:  # manifests alone are read

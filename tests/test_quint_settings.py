@@ -1,5 +1,7 @@
 """Settings: what each shipped one makes, what a user's own may say, and one message for each mistake."""
 
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +33,16 @@ def written(folder: Path, **changes) -> str:
 
 
 def test_the_shipped_settings() -> None:
-    assert names() == ["missing", "missing-small", "synergy", "synergy-small", "unique", "unique-small"]
-    found = {name: load(name)[1] for name in ("missing", "synergy", "unique")}
-    assert {name: s.classes for name, s in found.items()} == {"missing": 10, "unique": 100, "synergy": 100}
+    assert names() == ["missing", "missing-small", "synergy", "synergy-small", "trio", "trio-small", "unique", "unique-small"]
+    found = {name: load(name)[1] for name in ("missing", "synergy", "trio", "unique")}
+    assert {name: s.classes for name, s in found.items()} == {"missing": 10, "unique": 100, "synergy": 100, "trio": 108}
     assert found["missing"].ceilings() == {"a": 1, "b": 1, "a+b": 1}
     assert found["unique"].ceilings() == {"a": 1, "b": 0.1, "a+b": 1}
     assert found["synergy"].ceilings() == {"a": 0.1, "b": 0.1, "a+b": 1}
-    assert {name: s.weak for name, s in found.items()} == {"missing": "a", "unique": "b", "synergy": "b"}
+    ninth, third = 0.111111, 0.333333
+    trio = {"a": ninth, "b": ninth, "c": 0.027778, "a+b": third, "a+c": third, "b+c": third, "a+b+c": 1}
+    assert found["trio"].ceilings() == trio
+    assert {name: s.weak for name, s in found.items()} == {"missing": "a", "unique": "b", "synergy": "b", "trio": "c"}
 
 
 def test_values_restrict_a_factor_everywhere_and_the_label_counts_them() -> None:
@@ -121,6 +126,67 @@ def test_three_modalities() -> None:
         assert np.array_equal(some.inputs[name].any(axis=(1, 2, 3)), some.present[:, column])
 
 
+PAIRED = {"values": {"shape": ["circle", "star"], "texture": ["solid", "dots"], "background_texture": ["grid", "rain"]}}
+BY_COUNTING = {
+    "trio-small": load("trio-small")[1],
+    "unique-small": load("unique-small")[1],
+    "of a shared factor": Setting(modalities=["a", "b", "c"], shared=["shape"], label=["shape + c.texture"], **PAIRED),
+    "of three": Setting(modalities=["a", "b", "c"], label=["a.shape + b.texture + c.background_texture"], **PAIRED),
+    "within one": Setting(modalities=["a", "b"], label=["a.shape + a.texture", "b.shape"], **PAIRED),
+    "four": Setting(
+        modalities=["a", "b", "c", "d"],
+        shared={"shape": ["b", "d"]},
+        label=["a.shape", "shape", "c.texture+d.texture"],
+        **PAIRED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_COUNTING)
+def test_ceilings_are_those_that_counting_all_values_gives(name: str) -> None:
+    """All values of the label's terms, each once: the best guess from what a subset sees is right so often."""
+    setting = BY_COUNTING[name]
+    terms = [term for part in setting.parts for term in part]
+    counts: dict[str, Counter] = {subset: Counter() for subset in setting.ceilings()}
+    for values in product(*(range(len(setting.choices(term))) for term in terms)):
+        of = dict(zip(terms, values, strict=True))
+        label = tuple(sum(of[t] for t in part) % n for part, n in zip(setting.parts, setting.radices, strict=True))
+        for subset, found in counts.items():
+            found[tuple(of[t] for t in terms if set(setting.showing(t)) & set(subset.split("+"))), label] += 1
+    for subset, found in counts.items():
+        best: dict[tuple, int] = {}
+        for (seen, _), count in found.items():
+            best[seen] = max(best.get(seen, 0), count)
+        assert setting.ceilings()[subset] == pytest.approx(sum(best.values()) / found.total(), abs=1e-6)
+
+
+def test_trio_shares_with_two_and_parts_a_fact_between_two() -> None:
+    setting = load("trio")[1]
+    label, _, factors = made(setting)
+    a, b, c = (factors[m] for m in "abc")
+    shapes, textures = np.array([1, 3, 7, 2]), np.array([0, 1, 4])
+    place = {m: (factors[m]["texture"][:, None] == textures).argmax(axis=1) for m in "abc"}
+    assert np.array_equal(a["shape"], b["shape"])
+    assert np.array_equal(a["shape"], shapes[label // 27])
+    assert np.array_equal(place["c"], label // 9 % 3)
+    assert np.array_equal(place["a"], label // 3 % 3)
+    assert np.array_equal(place["b"], label % 3)
+    for one, other in ((c["shape"], a["shape"]), (c["background_texture"], a["background_texture"])):
+        assert (one == other).mean() == pytest.approx(1 / len(set(one)), abs=0.02)
+    names_of = recipe.head("trio", recipe.Quint(setting, {"train": 200, "test": 200}, 64, 0))["class_names"]
+    assert (names_of[0], names_of[-1]) == ("square/solid/solid/solid", "plus/dots/dots/dots")
+
+
+def test_the_terms_of_a_sum_say_nothing_alone() -> None:
+    setting = Setting(modalities=["a", "b"], label=["a.shape", "a.texture + b.texture"], **PAIRED)
+    label, _, factors = made(setting)
+    place = {m: (factors[m]["texture"] == factors[m]["texture"].max()).astype(int) for m in "ab"}
+    assert np.array_equal((place["a"] + place["b"]) % 2, label % 2)
+    for m in "ab":
+        counts = np.bincount(place[m] * 4 + label, minlength=8)
+        assert counts == pytest.approx(np.full(8, len(label) / 8), rel=0.1)
+
+
 def test_a_label_may_hold_a_background_colour() -> None:
     label, _, factors = made(Setting(modalities=["x"], label=["x.background_colour"]))
     assert np.array_equal(label, factors["x"]["background_colour"])
@@ -148,6 +214,18 @@ def test_a_label_may_hold_a_background_colour() -> None:
         ({"values": {"shape": ["circle", "sqare"]}}, "values.shape: unknown shape 'sqare'; did you mean 'square'?"),
         ({"values": {"shape": ["circle"]}}, "values.shape: List should have at least 2 items"),
         ({"values": {"colour": ["red", "blue"]}}, "values: unknown factor 'colour'"),
+        ({"shared": {"shape": ["a"]}}, "shared.map.shape: List should have at least 2 items"),
+        ({"shared": {"shape": "a"}}, "shared.map.shape: Input should be a valid list (found 'a')"),
+        ({"shared": "shape"}, "shared.list: Input should be a valid list (found 'shape')"),
+        ({"shared": {"shape": ["a", "q"]}}, "shared.shape: unknown modality 'q'"),
+        ({"shared": {"shape": ["a", "a"]}}, "shared.shape: a stands there twice"),
+        ({"shared": {"shape": ["b", "c"]}, "label": ["b.shape"]}, "label: shape is shared, write 'shape' instead of 'b.shape'"),
+        ({"label": ["shape + c.texture", "c.texture"]}, "label: c.texture stands there twice"),
+        ({"label": ["a.texture + "]}, "label: unknown factor ''"),
+        (
+            {"label": ["shape + c.colour"], "values": {"shape": ["circle", "star"]}},
+            "label: the terms of a sum must have equally many values, found shape 2, c.colour 10",
+        ),
         ({"picture": {"perlin": {"q_min": 0.5}}}, "q_min 0.5 is above q_max 0.3"),
         ({"picture": {"jitter": 0.2}}, "picture.jitter: Input should be less than 0.11 (found 0.2)"),
     ],

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmal_cli.analysis import figures, style
-from mmal_cli.report import gather
+from mmal_cli.report import areas, gather
 
 ELEVEN = (*report_runs.METHODS, "bmmal-projection", "grace-constant-lambda", "typiclust", "probcover")
 
@@ -95,6 +95,50 @@ def test_axes_hold_the_bands(tmp_path):
 def test_columns_stand_as_in_the_published_table(tmp_path, dataset, modalities, columns):
     variant = variant_of(tmp_path, datasets=(dataset,), regimes=("low",), modalities=modalities)
     assert figures.subsets(variant.rows) == columns
+
+
+def test_bands_keep_subsets_of_one_size_together_where_they_fit():
+    two, three, four = (report_runs.subsets("abcd"[:m]) for m in (2, 3, 4))
+    assert figures.bands(["a", "a+b", "b"]) == [["a", "a+b", "b"]]
+    assert figures.bands(two) == [["a", "b", "a+b"]]
+    assert figures.bands(three) == [["a", "b", "c"], ["a+b", "a+c", "b+c", "a+b+c"]]
+    assert [len(band) for band in figures.bands(four)] == [4, 3, 3, 4, 1]
+    assert [len(band) for band in figures.bands(four, 7)] == [4, 6, 5]
+    assert [len(band) for band in figures.bands(report_runs.subsets("abcdefgh"))][:3] == [4, 4, 4]
+    assert [name for band in figures.bands(four) for name in band] == four
+    assert figures.bands([]) == []
+
+
+def test_many_subsets_go_on_below_on_axes_of_one_scale(tmp_path):
+    variant = variant_of(tmp_path, methods=("random", "badge"), modalities="abc", cycles=3)
+    whole = drawn(variant)
+    above, below = whole.subfigs
+    bands, kinds = figures.bands(report_runs.subsets("abc")), figures.subsets(variant.rows)
+    assert whole.get_size_inches()[0] <= 0.6 + 2.5 * 4
+    assert len(above.axes) == 2 * len(kinds)
+    titled = [(ax.get_title().split()[0], round(ax.bbox.y0), round(ax.bbox.x0)) for ax in above.axes if ax.get_title()]
+    assert sorted(titled, key=lambda place: (-place[1], place[2])) == [(kind, *rest) for kind, *rest in titled]
+    assert [kind for kind, *_ in titled] == kinds
+    assert len({place[1] for place in titled}) == len(bands)
+    for one, other in pairwise(above.axes):
+        assert one.get_ylim() == other.get_ylim()
+        assert not one.bbox.overlaps(other.bbox)
+    assert len(below.subfigs) == len(bands)
+    for part, band in zip(below.subfigs, bands, strict=True):
+        assert [text.get_text().split()[0] for text in part.legends[0].get_texts()] == [*band, "low", "mid"]
+        assert part.axes[0].get_ylim() == below.subfigs[0].axes[0].get_ylim()
+        shades = {tuple(bar.get_facecolor()[:3]) for bar in part.axes[0].patches}
+        assert len(shades) == len(band), "colours are told apart within a legend"
+
+
+def test_tables_of_four_modalities_are_three(tmp_path):
+    text = areas.areas(report_runs.gathered(report_runs.make(tmp_path, ("synergy",), ("low",), modalities="abcd", cycles=3)))
+    assert text.count("<table>") == 3
+    for caption in ("a to d", "a+b to c+d", "a+b+c to a+b+c+d"):
+        assert f"<caption>AULC of synergy, moddrop off: {caption}</caption>" in text
+    assert text.count("Partly predictive") == 1
+    three = report_runs.gathered(report_runs.make(tmp_path / "3", ("synergy",), ("low",), modalities="abc", cycles=3))
+    assert areas.areas(three).count("<caption>AULC of synergy, moddrop off</caption>") == 1
 
 
 def luminance(colour: str) -> float:

@@ -70,9 +70,12 @@ def head(name: str, quint: Quint) -> dict[str, Any]:
 
 
 def _class_names(setting: Setting) -> list[str]:
-    """`circle/dots`: the values of the label's factors, the last one changing fastest."""
-    factors = [part.rpartition(".")[2] for part in setting.label]
-    return ["/".join(values) for values in product(*(setting.values.get(factor, NAMES[factor]) for factor in factors))]
+    """`circle/dots`: the values of the label's parts, of a sum its number; the last one changing fastest."""
+    several = []
+    for terms in setting.parts:
+        factor, chosen = terms[0].rpartition(".")[2], setting.choices(terms[0])
+        several.append([str(k) for k in range(len(chosen))] if len(terms) > 1 else [NAMES[factor][k] for k in chosen])
+    return ["/".join(values) for values in product(*several)]
 
 
 def plans(quint: Quint, in_order: InOrder) -> dict[str, Plan]:

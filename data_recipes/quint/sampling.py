@@ -49,26 +49,42 @@ def factors(setting: Setting, seed: int, split: str, start: int, label: np.ndarr
         modality -> factor -> (n,) int64 in 0..9.
     """
     stop = start + len(label)
-    parts = _label_factors(setting, label)
     common = _drawn(setting, seed, (split, "shared"), start, stop)
+    own = {m: _drawn(setting, seed, (split, m, "factors"), start, stop) for m in setting.modalities}
+    drawn = {f: common[f] for f in setting.shared} | {f"{m}.{f}": own[m][f] for m in own for f in FACTORS}
+    said = _label_terms(setting, label, drawn)
     found = {}
     for modality in setting.modalities:
-        own = _drawn(setting, seed, (split, modality, "factors"), start, stop)
-        fixed = {f: common[f] for f in setting.shared}
-        fixed |= {f: parts[name] for f in FACTORS for name in (f, f"{modality}.{f}") if name in parts}
-        values = own | fixed
-        kept, moved = ("background_colour", "colour") if "background_colour" in fixed else ("colour", "background_colour")
-        step = 1 + own[f"{moved} step"]
+        terms = {f: setting.term(modality, f) for f in FACTORS}
+        values = {f: said.get(term, drawn[term]) for f, term in terms.items()}
+        behind = terms["background_colour"]
+        fixed = behind in said or behind in setting.shared
+        kept, moved = ("background_colour", "colour") if fixed else ("colour", "background_colour")
+        step = 1 + own[modality][f"{moved} step"]
         values[moved] = (values[kept] + step) % VALUES
-        found[modality] = {f: values[f] for f in FACTORS}
+        found[modality] = values
     return found
 
 
-def _label_factors(setting: Setting, label: np.ndarray) -> dict[str, np.ndarray]:
-    """What the label says of its factors, the last one changing fastest: part of the label -> (n,) values in 0..9."""
+def _label_terms(setting: Setting, label: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the label says: term -> (n,) values in 0..9. Parts cross, the last one changing fastest.
+
+    The terms of a sum are as drawn but for the last, which makes the sum what the label says.
+    """
     places = np.unravel_index(label, setting.radices)
-    chosen = (setting.choices(part.rpartition(".")[2]) for part in setting.label)
-    return {part: np.array(c)[place] for part, c, place in zip(setting.label, chosen, places, strict=True)}
+    found = {}
+    for (*free, last), place in zip(setting.parts, places, strict=True):
+        for term in free:
+            found[term] = drawn[term]
+            place = place - _positions(drawn[term], setting.choices(term))
+        chosen = np.array(setting.choices(last))
+        found[last] = chosen[place % len(chosen)]
+    return found
+
+
+def _positions(values: np.ndarray, choices: list[int]) -> np.ndarray:
+    """(n,) values -> where they stand among the choices."""
+    return (values[:, None] == np.array(choices)).argmax(axis=1)
 
 
 def _drawn(setting: Setting, seed: int, purpose: tuple[str, ...], start: int, stop: int) -> dict[str, np.ndarray]:

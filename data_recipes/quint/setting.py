@@ -5,7 +5,7 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from data_recipes.quint.colours import COLOURS
@@ -26,8 +26,13 @@ NAMES = {
 FACTORS = tuple(NAMES)
 VALUES = 10  # of every factor
 DRAWN_TO_DIFFER = {"colour", "background_colour"}
-MOST_LABEL_FACTORS = 3
+MOST_LABEL_FACTORS = 4
 
+Sharing = Annotated[list[str], Field(min_length=2)]
+Shared = Annotated[
+    Annotated[list[str], Tag("list")] | Annotated[dict[str, Sharing], Tag("map")],
+    Discriminator(lambda found: "map" if isinstance(found, dict) else "list"),
+]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -86,8 +91,10 @@ class Setting(Strict):
 
     Attributes:
         modalities: names, one image each.
-        shared: factors that have the same value in all modalities; all others are independent.
-        label: what the label is made of: a shared factor by its name, any other as modality.factor.
+        shared: factors that have the same value in all modalities, or factor -> the modalities in which they have; all others
+            are independent.
+        label: what the label is made of, at most four parts: a shared factor by its name, any other as modality.factor;
+            `a.texture + b.texture` is the sum of the values' numbers modulo how many there are, so that all terms are needed.
         absent: modality -> probability that a training sample lacks it; one modality always stays.
         weak: the modality that tables call weak.
         values: factor -> the names that it takes in this dataset; all ten where nothing is said. Not for colours.
@@ -95,7 +102,7 @@ class Setting(Strict):
     """
 
     modalities: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = Field(min_length=1, max_length=8)
-    shared: list[str] = Field(default_factory=list)
+    shared: Shared = Field(default_factory=list)
     label: list[str] = Field(min_length=1, max_length=MOST_LABEL_FACTORS)
     absent: dict[str, Probability] = Field(default_factory=dict)
     weak: str | None = None
@@ -104,59 +111,88 @@ class Setting(Strict):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        for what in ("modalities", "shared", "label"):
-            _all_different(what, getattr(self, what))
+        terms = [term for part in self.parts for term in part]
+        for what, several in (("modalities", self.modalities), ("shared", list(self.shared)), ("label", terms)):
+            _all_different(what, several)
         for name in self.shared:
             _known("shared", "factor", name, FACTORS)
-        for part in self.label:
-            self._check_part(part)
+            _all_different(f"shared.{name}", self.showing(name))
+            for modality in self.showing(name):
+                _known(f"shared.{name}", "modality", modality, self.modalities)
+        for term in terms:
+            self._check_term(term)
         for factor, chosen in self.values.items():
             _known("values", "factor", factor, set(FACTORS) - DRAWN_TO_DIFFER)
             _all_different(f"values.{factor}", chosen)
             for name in chosen:
                 _known(f"values.{factor}", factor, name, NAMES[factor])
+        for part in self.parts:
+            if len({len(self.choices(term)) for term in part}) > 1:
+                counts = ", ".join(f"{term} {len(self.choices(term))}" for term in part)
+                raise _wrong(f"label: the terms of a sum must have equally many values, found {counts}")
         for where, names in (("absent", self.absent), ("weak", [self.weak] if self.weak else [])):
             for name in names:
                 _known(where, "modality", name, self.modalities)
         for modality in self.modalities:
-            fixed = {f for f in FACTORS if f in self.shared or f"{modality}.{f}" in self.label}
+            shown = {f: self.term(modality, f) for f in FACTORS}
+            fixed = {f for f, term in shown.items() if term == f or term in terms}
             if fixed >= DRAWN_TO_DIFFER:
                 raise _wrong("colour and background_colour cannot both be shared or in the label: they never are the same")
         return self
 
-    def _check_part(self, part: str) -> None:
-        modality, dot, factor = part.rpartition(".")
+    def _check_term(self, term: str) -> None:
+        modality, dot, factor = term.rpartition(".")
         _known("label", "factor", factor, FACTORS)
-        if dot and factor in self.shared:
-            raise _wrong(f"label: {factor} is shared, write {factor!r} instead of {part!r}")
         if dot:
             _known("label", "modality", modality, self.modalities)
+            if self.term(modality, factor) == factor:
+                raise _wrong(f"label: {factor} is shared, write {factor!r} instead of {term!r}")
         elif factor not in self.shared:
             raise _wrong(f"label: {factor} is not shared, write {self.modalities[0]}.{factor} or add it to shared")
 
     @property
+    def parts(self) -> list[list[str]]:
+        """The label's parts, each with its terms: one, or those of a sum."""
+        return [[term.strip() for term in part.split("+")] for part in self.label]
+
+    def showing(self, term: str) -> list[str]:
+        """The modalities that show a term: those that share a factor, or the one of modality.factor."""
+        modality, dot, factor = term.rpartition(".")
+        if dot:
+            return [modality]
+        return self.shared[factor] if isinstance(self.shared, dict) else self.modalities
+
+    def term(self, modality: str, factor: str) -> str:
+        """What a modality shows of a factor: `shape` where it shares it, otherwise `a.shape`."""
+        return factor if factor in self.shared and modality in self.showing(factor) else f"{modality}.{factor}"
+
+    @property
     def classes(self) -> int:
-        """C: the label's factors cross."""
+        """C: the label's parts cross."""
         return prod(self.radices)
 
     @property
     def radices(self) -> list[int]:
-        """How many values each of the label's factors takes."""
-        return [len(self.choices(part.rpartition(".")[2])) for part in self.label]
+        """How many values each of the label's parts takes."""
+        return [len(self.choices(terms[0])) for terms in self.parts]
 
-    def choices(self, factor: str) -> list[int]:
-        """Positions in the list of all ten of the values that a factor takes."""
+    def choices(self, term: str) -> list[int]:
+        """Positions in the list of all ten of the values that a factor takes, by its name or as modality.factor."""
+        factor = term.rpartition(".")[2]
         return [NAMES[factor].index(name) for name in self.values.get(factor, NAMES[factor])]
 
     def ceilings(self) -> dict[str, float]:
-        """Subset of modalities -> the best accuracy on a complete, balanced split: a factor that is not seen is guessed."""
+        """Subset of modalities -> the best accuracy on a complete, balanced split: a part that is not seen whole is guessed.
+
+        Terms are independent and stand in one part only, so that what is seen of a sum says nothing of its value.
+        """
         found = {}
         for many in range(1, len(self.modalities) + 1):
             for subset in combinations(self.modalities, many):
                 unseen = [
                     values
-                    for part, values in zip(self.label, self.radices, strict=True)
-                    if "." in part and part.rpartition(".")[0] not in subset
+                    for terms, values in zip(self.parts, self.radices, strict=True)
+                    if not all(set(subset) & set(self.showing(term)) for term in terms)
                 ]
                 found["+".join(subset)] = float(round(1 / prod(unseen), 6))
         return found

@@ -1,6 +1,8 @@
 """Figures of runs: learning curves, AULC bars, and both as in Figures 2 to 11 of the paper; matplotlib, no files."""
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from mmal_cli.analysis.style import Look
 from mmal_cli.core.place import regime_order
 from mmal_cli.core.tables import AulcRow, TableDataset
 
+ABREAST = 4  # panels side by side: all subsets of two modalities; of three and more they stand in several bands
 MARGIN = 0.8  # inches beside bars, for numbers and margins
 
 
@@ -66,6 +69,18 @@ def subsets(rows: Sequence[AulcRow]) -> list[str]:
     return [found[0], found[2], found[1]] if len(found) == 3 and found[2] == "+".join(found[:2]) else found
 
 
+def bands(names: Sequence[str], most: int = ABREAST) -> list[list[str]]:
+    """The names in their order, at most so many in a band; subsets of as many modalities share one where they fit."""
+    found: list[list[str]] = [[]]
+    for _, several in groupby(names, key=lambda name: name.count("+")):
+        alike = list(several)
+        if len(found[-1]) + len(alike) <= most:
+            found[-1] += alike
+        else:
+            found += [part.tolist() for part in np.array_split(alike, math.ceil(len(alike) / most))]
+    return [band for band in found if band]
+
+
 def title(subset: str, dataset: TableDataset) -> str:
     """`b (weak) ×10`."""
     factor = dataset.factor(subset)
@@ -82,28 +97,33 @@ def panels(
     level: Mapping[str, float],
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """A panel for each row and column: mean lines with bands of one sd, and a dashed level.
+    """A panel for each row and column: mean lines with bands of one sd, and a dashed level. Many columns go on below.
 
     Args:
         columns: column -> its title.
         level: column -> height of the dashed line (chance), where there is one.
         limits: of all y axes; None: each column has its own.
     """
-    axes = on.subplots(len(rows), len(columns), squeeze=False, sharey="col" if limits is None else True)
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
+    below = bands(list(columns))
+    axes = on.subplots(len(below) * len(rows), max(map(len, below)), squeeze=False, sharey=limits is not None)
+    for top, band in zip(axes[:: len(rows)], below, strict=True):
+        for ax, column in zip(top, band, strict=False):
+            ax.set_title(columns[column], color=look.ink)
+    for i, (band, row) in enumerate(product(below, rows)):
+        for ax in axes[i, len(band) :]:
+            ax.remove()
+        axes[i, 0].set_ylabel(row, color=look.ink)
+        for j, column in enumerate(band):
             ax = axes[i, j]
             style.quiet(ax, look)
             if column in level:
                 ax.axhline(level[column], color=look.ink, linewidth=0.8, linestyle=(0, (2, 2)))
             for qm, line in sorted(cells.get((row, column), {}).items()):
                 _draw(ax, qm, line, look)
-            if i == 0:
-                ax.set_title(columns[column], color=look.ink)
-            if j == 0:
-                ax.set_ylabel(row, color=look.ink)
             if limits:
                 ax.set_ylim(*limits)
+            elif i % len(rows):
+                ax.sharey(axes[i - i % len(rows), j])
     on.supxlabel("labels", fontsize=style.FONT, color=look.ink)
     on.supylabel(y_label, fontsize=style.FONT, color=look.ink)
     handles = [style.handle(qm, look) for qm in sorted({qm for of in cells.values() for qm in of})]
@@ -121,9 +141,19 @@ def _draw(ax: Any, qm: str, line: Line, look: Look) -> None:
 
 def bars(on: FigureBase, rows: Sequence[AulcRow], dataset: TableDataset, look: Look) -> None:
     """AULC ± sd: for each method and subset one bar for each regime, from left to right low, mid, high, ever fuller."""
-    methods, kinds, budgets = sorted({row.qm for row in rows}), subsets(rows), regimes(rows)
+    below = bands(subsets(rows))
+    parts = on.subfigures(len(below), squeeze=False)[:, 0] if len(below) > 1 else [on]
+    axes = [part.subplots() for part in parts]
+    for ax, part, kinds in zip(axes, parts, below, strict=True):
+        if ax is not axes[0]:
+            ax.sharey(axes[0])
+        _bars(ax, part, kinds, rows, dataset, look)
+
+
+def _bars(ax: Any, on: FigureBase, kinds: Sequence[str], rows: Sequence[AulcRow], dataset: TableDataset, look: Look) -> None:
+    """Those of some subsets, with a legend above."""
+    methods, budgets = sorted({row.qm for row in rows}), regimes(rows)
     of = {(row.qm, row.regime): row for row in rows}
-    ax = on.subplots()
     style.quiet(ax, look)
     slots = len(kinds) * len(budgets) + (len(kinds) - 1) / 2  # half a bar between subsets
     width = min(0.84 / slots, 0.15)
@@ -154,13 +184,14 @@ def _shade(number: int, budgets: Sequence[str]) -> float:
 
 def size(rows: Sequence[AulcRow]) -> tuple[float, float]:
     """Width and height in inches of the panels of learning curves."""
-    width, labels = max(7.2, 0.6 + 2.5 * len(subsets(rows))), [*sorted({row.qm for row in rows}), style.CHANCE]
-    return width, 0.8 + 1.6 * len(regimes(rows)) + 0.2 * style.rows(labels, style.columns(labels, width))
+    below, labels = bands(subsets(rows)), [*sorted({row.qm for row in rows}), style.CHANCE]
+    width = max(7.2, 0.6 + 2.5 * max(map(len, below)))
+    return width, 0.8 + 1.6 * len(regimes(rows)) * len(below) + 0.2 * style.rows(labels, style.columns(labels, width))
 
 
 def bars_height(rows: Sequence[AulcRow], width: float) -> float:
     """In inches, of bars of this width."""
-    return 2.7 + style.depth(sorted({row.qm for row in rows}), width - MARGIN)
+    return len(bands(subsets(rows))) * (2.7 + style.depth(sorted({row.qm for row in rows}), width - MARGIN))
 
 
 def paper(rows: Sequence[AulcRow], dataset: TableDataset, level: Mapping[str, float], y_label: str, name: str) -> Figure:

@@ -24,6 +24,10 @@ Engine = Annotated[str, typer.Option(metavar="NAME", help="What runs the cells: 
 Jobs = Annotated[
     int | None, typer.Option(metavar="N", help="Cells at once; default: one a GPU, or a core; slurm: 100.", show_default=False)
 ]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of all cells, over the grid's; may be repeated."),
+]
 Slurm = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY[=VALUE]", help="An option of sbatch, such as partition=gpu; may be repeated."),
@@ -39,6 +43,7 @@ def sweep(
     jobs: Jobs = None,
     gpu: Annotated[str, typer.Option(metavar="auto|none|N,...", help="All GPUs, the CPU, or these.")] = "auto",
     scale: Annotated[Literal["paper", "quick"], typer.Option(help="quick: small stand-ins, in minutes on a CPU.")] = "paper",
+    assignments: Assignments = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out datasets that are not there.")] = False,
     data_root: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the datasets lie.")] = Path("data"),
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
@@ -60,6 +65,7 @@ def sweep(
     from mmal_cli.core import plugins
 
     wanted = _grid(grid, scale, data_root, skip_missing)
+    wanted = wanted.model_copy(update={"assignments": [*wanted.assignments, *(assignments or ())]})
     runner = plugins.load("engines", engine, "engine", must_have="run")
     options = engines.Options(jobs, gpu, tuple(slurm or ()), ray, gpus_per_cell)
     devices = runner.devices(options)

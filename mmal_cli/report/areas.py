@@ -9,6 +9,7 @@ from mmal_cli.report.gather import Material, Variant
 from mmal_cli.report.markup import EMPTY, Cell, Row, number, paragraph, section, spread, table
 
 DECIMALS = 10  # float noise makes no method the best
+ABREAST = 7  # subsets in a table: all of three modalities
 NAMED = 6  # settings that a foot names one by one
 
 
@@ -23,8 +24,19 @@ def areas(material: Material) -> str:
 
 
 def _table(variant: Variant) -> str:
-    subsets = figures.subsets(variant.rows)
+    """One table below the other where subsets are many, with the foot of all below the last."""
     compared = {key for key, found in variant.beside.items() if found.same and key in variant.printed}
+    feet = [_scaled(variant), _foot(variant, compared), smallest.FOOT]
+    *above, last = figures.bands(figures.subsets(variant.rows), ABREAST)
+    if not above:
+        return _part(last, variant, compared, "", feet)
+    parts = [_part(subsets, variant, compared, f": {subsets[0]} to {subsets[-1]}") for subsets in above]
+    return "".join(parts) + _part(last, variant, compared, f": {last[0]} to {last[-1]}", feet)
+
+
+def _part(
+    subsets: Sequence[str], variant: Variant, compared: set[tuple[str, str]], which: str, feet: Sequence[str] = ()
+) -> str:
     columns = ["method", "seeds"]
     for subset in subsets:
         name = figures.title(subset, variant.dataset)
@@ -36,8 +48,7 @@ def _table(variant: Variant) -> str:
         apart = [EMPTY, EMPTY] if compared else []
         last = [Cell(smallest.NAME, mark="total"), least[0], *(cell for one in least[1:] for cell in (one, *apart))]
         groups[regime] = [*(_row(row, subsets, variant, bool(compared)) for row in rows), last]
-    feet = [_scaled(variant), _foot(variant, compared), smallest.FOOT]
-    return table(f"AULC of {variant.title}", columns, groups, feet)
+    return table(f"AULC of {variant.title}{which}", columns, groups, feet)
 
 
 def _row(row: AulcRow, subsets: Sequence[str], variant: Variant, compared: bool) -> Row:

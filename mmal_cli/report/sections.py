@@ -53,7 +53,8 @@ def curves(material: Material) -> str:
     """A figure for each dataset and variant: rows are regimes, columns subsets."""
     lead = paragraph(
         f"Test {METRIC} against labels: mean over seeds, the band is one standard deviation on each side. Rows are regimes, "
-        "columns the modalities given at test time. Partly predictive subsets are shown times 1 / ceiling (the title says so)."
+        "columns the modalities given at test time; many columns go on below. Partly predictive subsets are shown times 1 / "
+        "ceiling (the title says so)."
     )
     return section("curves", "Learning curves", lead, *(_curves(variant, material) for variant in material.variants))
 
@@ -114,8 +115,9 @@ def lines(
     """A figure of panels with axes of their own; nothing where there is nothing to draw."""
     if not cells:
         return ""
-    width, methods = max(7.2, 0.6 + 2.4 * len(titles)), sorted({qm for of in cells.values() for qm in of})
-    height = 0.8 + 1.5 * len(rows) + 0.2 * style.rows(methods, style.columns(methods, width))
+    below, methods = figures.bands(list(titles)), sorted({qm for of in cells.values() for qm in of})
+    width = max(7.2, 0.6 + 2.4 * max(map(len, below)))
+    height = 0.8 + 1.5 * len(rows) * len(below) + 0.2 * style.rows(methods, style.columns(methods, width))
     figure = Figure(figsize=(width, height), layout="constrained")
     figures.panels(figure, cells, rows, titles, look, y_label, {})
     return heading(name) + drawing.inline(figure, key, name, words(cells, titles, "at the last cycle"), caption)
