@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class FixMatch:
-    """Learning from labels and from the pool: steps of B labelled samples and mu B of the pool, none of it twice in an epoch.
+    """Learning from labels and from the pool: steps of B labelled samples and mu B of the pool, none of it twice in a pass.
 
     The weak view is a sample with all its modalities, images mirrored and shifted; the strong one has images augmented more and
     lacks what modality dropout takes. Its label is the weak view's most probable class, where that has the threshold's
@@ -45,12 +46,12 @@ class FixMatch:
 
     @property
     def steps(self) -> int:
-        """Of one epoch: full batches of the pool."""
+        """Of one epoch."""
         return steps(len(self.unlabelled), self.train)
 
     def losses(self, model: Model) -> Iterator[Tensor]:
         """The loss of each step of the next epoch."""
-        for (batch, kept), positions in zip(self._taught.take(self.steps), self._epoch(), strict=True):
+        for (batch, kept), positions in zip(self._taught.take(self.steps), islice(self._passes, self.steps), strict=True):
             pool = self.split.batch(positions)
             views = [batch, *(augmented(pool, self.split, name, self._chances[name]) for name in ("weak", "strong"))]
             left = drop_modalities(pool.present, self.train.moddrop, self._chances["pool-moddrop"])
@@ -78,11 +79,13 @@ class FixMatch:
     def _aligned(self) -> Callable[[Tensor], Tensor]:
         return Alignment(self.split.classes, self.split.labels.device) if self.train.fixmatch.alignment else nn.Identity()
 
-    def _epoch(self) -> Iterator[Tensor]:
-        """Positions of the pool, batch by batch; what does not fill a batch is left out."""
+    @cached_property
+    def _passes(self) -> Iterator[Tensor]:
+        """Positions of the pool, batch by batch, pass after pass; what does not fill a batch is left out of a pass."""
         size = self.train.batch_size * self.train.fixmatch.mu
-        order = torch.randperm(len(self.unlabelled), generator=self._chances["pool"])[: self.steps * size]
-        yield from self.unlabelled[order].split(size)
+        while True:
+            order = torch.randperm(len(self.unlabelled), generator=self._chances["pool"])
+            yield from self.unlabelled[order[: len(order) // size * size]].split(size)
 
 
 class Alignment:
@@ -106,18 +109,17 @@ class Alignment:
 
 
 def steps(pool: int, train: Train) -> int:
-    """Of an epoch, for so many samples of the pool.
+    """Of an epoch, for so many samples of the pool: a pass over them, at most `max_epoch_samples`, or as many steps as
+    `min_epoch_samples` labelled draws take, where these are more.
 
     Raises:
-        UserError: they do not fill a batch.
+        UserError: the pool does not fill a batch.
     """
     settings, size = train.fixmatch, train.batch_size * train.fixmatch.mu
-    samples = min(pool, settings.max_epoch_samples or pool)
-    if samples < size:
-        most = f", of which an epoch takes {samples} (train.fixmatch.max_epoch_samples)" if samples < pool else ""
+    if pool < size:
         raise UserError(
             f"FixMatch takes {size} samples of the pool in a batch (train.batch_size {train.batch_size} times "
-            f"train.fixmatch.mu {settings.mu}), the pool has {pool}{most}; take fewer: "
-            f"--set train.fixmatch.mu={max(1, samples // train.batch_size)}, or another train.batch_size"
+            f"train.fixmatch.mu {settings.mu}), the pool has {pool}; take fewer: "
+            f"--set train.fixmatch.mu={max(1, pool // train.batch_size)}, or another train.batch_size"
         )
-    return samples // size
+    return max(min(pool, settings.max_epoch_samples or pool) // size, train.min_epoch_samples // train.batch_size)

@@ -11,7 +11,8 @@ from mmal_cli.core import datasets, files, plugins
 from mmal_cli.core.grid import Grid
 from mmal_cli.core.manifest import Run
 from mmal_cli.core.place import Place
-from mmal_cli.sweep import cells, places
+from mmal_cli.core.pretrained import RECORD
+from mmal_cli.sweep import begun_with, cells, places
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Picked:
     Attributes:
         wanted: the place of every cell of the grid.
         others: runs at the grid's places that are of other settings or other data: folder -> what differs.
-        unknown: folders of datasets that are not there, so that the settings of their runs are not compared.
+        unknown: folders of datasets and pretrained encoders that are not there: the settings of their runs are not compared.
     """
 
     runs: Mapping[str, Run]
@@ -49,11 +50,14 @@ def pick(finished: Mapping[Path, Run], grid: Grid, root: Path) -> Picked:
     folders = {name: folder for name, folder in grid.folders(root).items() if name in ran}
     unknown = {name: folder for name, folder in folders.items() if not (folder / datasets.MANIFEST).exists()}
     read = datasets.read_all({name: folder for name, folder in folders.items() if name not in unknown})
-    asked = {cell.place: cell for _, cell in cells(grid.without(grid.datasets.keys() - read.keys()), read)}
+    begun = {folder for place in places(grid) if (folder := begun_with(place, grid)) and place.dataset in read}
+    untaught = {folder for folder in begun if not (folder / RECORD).exists()}
+    known = [place for place in places(grid) if place.dataset in read and begun_with(place, grid) not in untaught]
+    asked = {cell.place: cell for _, cell in cells(grid, read, known)}
     others = {}
     for folder, run in found.items():
         cell = asked.get(at[folder])
         if cell and (said := files.difference(Path(folder), identity_of(run), cell.identity)):
             others[folder] = said
     runs = {folder: run for folder, run in found.items() if folder not in others}
-    return Picked(runs, wanted, others, list(unknown.values()))
+    return Picked(runs, wanted, others, [*unknown.values(), *sorted(untaught)])

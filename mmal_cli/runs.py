@@ -78,9 +78,11 @@ def place_of(folder: Path) -> Place | None:
     if not (found := re.fullmatch(r"seed-(\d+)", seed)) or not dataset:
         return None
     qm = method.removesuffix(NO_MODDROP)
-    paradigm = next((name for name in (SELF_SL, SEMI_SL) if qm.endswith(f"-{name}")), ST)
     base = {"dataset": dataset, "regime": regime, "moddrop": qm == method, "seed": int(found[1])}
-    return Place(**base, paradigm=paradigm, qm=qm.removesuffix(f"-{paradigm}"))
+    for paradigm in (SELF_SL, SEMI_SL):
+        if qm.endswith(f"-{paradigm}"):
+            return Place(**base, paradigm=paradigm, qm=qm.removesuffix(f"-{paradigm}"))
+    return Place(**base, paradigm=ST, qm=qm)
 
 
 def command(wanted: Place, commands: Iterable[tuple[Place, str]] = ()) -> str:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -57,7 +57,7 @@ def expand(grid: Grid, root: Path, out: Path, device: str, deterministic: bool =
     _taught(grid, folders)
     works: dict[Path, Work] = {}
     count = threads() if device == "cpu" else None
-    for place, cell in cells(grid, datasets.read_all(folders)):
+    for place, cell in cells(grid, datasets.read_all(folders), places(grid)):
         folder = cell.folder(out)
         if folder in works:
             raise UserError(f"two query methods of the grid are called {plugins.label(place.qm)!r}; give one another name")
@@ -67,11 +67,11 @@ def expand(grid: Grid, root: Path, out: Path, device: str, deterministic: bool =
     return list(works.values())
 
 
-def cells(grid: Grid, read: Mapping[str, Dataset]) -> Iterator[tuple[Place, Cell]]:
-    """Every cell with its settings, in the order of `places`; `read` has the grid's datasets by their names."""
+def cells(grid: Grid, read: Mapping[str, Dataset], some: Iterable[Place]) -> Iterator[tuple[Place, Cell]]:
+    """Some of the grid's cells with their settings; `read` has their datasets by name."""
     resolved: dict[tuple, Settings] = {}
-    for place in places(grid):
-        begun = _begun(place, grid)
+    for place in some:
+        begun = begun_with(place, grid)
         key = *place.row, begun
         if key not in resolved:
             plugins.find("queries", place.qm, "query method")
@@ -96,21 +96,30 @@ def overlays(place: Place, grid: Grid) -> list[str]:
     return [*([str(found)] if found else []), *grid.overlays]
 
 
-def _begun(place: Place, grid: Grid) -> Path | None:
+def begun_with(place: Place, grid: Grid) -> Path | None:
     """The pretrained encoders of a cell; a seed has its own."""
     return pretrained.folder(place.dataset, place.seed, Path(grid.pretrained)) if place.paradigm == SELF_SL else None
 
 
 def _taught(grid: Grid, folders: Mapping[str, Path]) -> None:
     """Refuses a grid whose pretrained encoders are not all there."""
-    begun = {folder: place for place in places(grid) if (folder := _begun(place, grid))}
+    begun = {folder: place for place in places(grid) if (folder := begun_with(place, grid))}
     missing = {folder: place for folder, place in begun.items() if not (folder / pretrained.RECORD).exists()}
     if missing:
-        made = lines(
-            f"{folder}; make it by: mmal pretrain --data {folders[place.dataset]} --seed {place.seed} --out {folder}"
-            for folder, place in missing.items()
-        )
-        raise UserError(f"pretrained encoders are not there: {made}", BAD_DATA)
+        made = (f"{folder}; make it by: {_pretrain(folders[of.dataset], of, folder, grid)}" for folder, of in missing.items())
+        raise UserError(f"pretrained encoders are not there: {lines(made)}", BAD_DATA)
+
+
+def _pretrain(data: Path, place: Place, folder: Path, grid: Grid) -> str:
+    """The mmal pretrain whose encoders a cell can begin with."""
+    words = ["mmal", "pretrain", "--data", str(data), "--seed", str(place.seed), "--out", str(folder)]
+    return shlex.join([*words, *_settings(place, grid)])
+
+
+def _settings(place: Place, grid: Grid) -> list[str]:
+    """--with and --set of a cell."""
+    words = [word for name in overlays(place, grid) for word in ("--with", name)]
+    return words + [word for text in grid.assignments for word in ("--set", text)]
 
 
 def untuned(grid: Grid) -> list[str]:
@@ -125,11 +134,10 @@ def untuned(grid: Grid) -> list[str]:
 def al_run(data: Path, place: Place, grid: Grid) -> str:
     """The al-run that makes the same run."""
     words = ["mmal", "al-run", "--data", str(data), "--qm", place.qm, "--regime", place.regime, "--seed", str(place.seed)]
-    words += [word for name in overlays(place, grid) for word in ("--with", name)]
-    words += [word for text in grid.assignments for word in ("--set", text)]
+    words += _settings(place, grid)
     words += ["--moddrop" if place.moddrop else "--no-moddrop"]
     words += ["--paradigm", place.paradigm] * (place.paradigm != ST)
-    words += ["--pretrained", str(begun)] if (begun := _begun(place, grid)) else []
+    words += ["--pretrained", str(begun)] if (begun := begun_with(place, grid)) else []
     return shlex.join(words)
 
 

@@ -1,6 +1,7 @@
 """Grid search on the starting budget: al-run's first model of every seed, trained at every point of a grid."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,13 @@ class Search:
     fixed: dict[str, Any]
 
     def cell(self, number: int, seed: int) -> Cell:
-        """The run whose first model is a point on a seed."""
-        return Cell(self.dataset, QM, self.regime, seed, self.settings[number])
+        """The run whose first model is a point on a seed; it begins with the seed's own encoders, where it has them."""
+        settings = self.settings[number]
+        begun = Path(settings.model.start)
+        if re.fullmatch(r"seed-\d+", begun.name):
+            model = settings.model.model_copy(update={"start": str(begun.with_name(f"seed-{seed}"))})
+            settings = settings.model_copy(update={"model": model})
+        return Cell(self.dataset, QM, self.regime, seed, settings)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -203,7 +209,7 @@ def _trials(
         for unit in left:
             number, seed = unit
             pool, validation = starts[seed]
-            training = split, pool, validation, search.settings[number]
+            training = split, pool, validation, search.cell(*unit).settings
             score = _score(training, seed, lambda epoch, before=done: on_progress(before + epoch, total))
             found[unit] = Trial(id=paths[unit].stem, point=search.points[number], seed=seed, **score)
             found[unit].write(paths[unit])

@@ -48,7 +48,22 @@ def test_every_fusion_takes_any_modalities_and_reads_no_absent_one(name, m):
     assert out.shape == (5, D)
     assert torch.isfinite(out).all()
     assert fusion(torch.where(present[:, :, None], tokens, 1e9), present).equal(out)
-    torch.testing.assert_close(fusion.train()(tokens, present), out, rtol=1e-5, atol=1e-6)
+    fusion.train()
+    if name == "hidden":  # normalises batches
+        assert fusion(torch.where(present[:, :, None], tokens, 1e9), present).equal(fusion(tokens, present))
+    else:
+        torch.testing.assert_close(fusion(tokens, present), out, rtol=1e-5, atol=1e-6)
+
+
+def test_hidden_normalises_batches_and_a_sample_alone_by_what_it_has_seen():
+    fusion, tokens, present = made("hidden", 2).train(), drawn(64, 2), torch.ones(64, 2, dtype=torch.bool)
+    out = fusion.normalise(fusion.layer(tokens.mean(dim=1)))
+    assert torch.allclose(out.mean(dim=0), torch.zeros(D), atol=1e-5)
+    assert torch.allclose(out.var(dim=0, correction=0), torch.ones(D), atol=1e-2)
+    before = fusion.normalise.running_mean.clone()
+    alone = fusion(tokens[:1], present[:1])
+    assert fusion.normalise.running_mean.equal(before)
+    assert alone.equal(fusion.eval()(tokens[:1], present[:1]))
 
 
 def test_the_mean_of_one_modality_is_its_token():

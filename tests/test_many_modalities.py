@@ -58,7 +58,7 @@ def test_shapley_values_add_up_to_what_all_modalities_gain_over_chance(chain):
         worth = {
             line[-2]: float(line[-1])
             for line in lines
-            if line[3] == "bmmal" and line[5] == str(cycle["number"]) and line[7] == "shapley"
+            if line[4] == "bmmal" and line[6] == str(cycle["number"]) and line[8] == "shapley"
         }
         assert list(worth) == modalities
         whole = cycle["metrics"]["+".join(modalities)]["balanced_accuracy"]

@@ -10,13 +10,15 @@ import yaml
 from typer.testing import CliRunner
 
 from mmal_cli import app, runs, sweep
-from mmal_cli.analysis import ranks
+from mmal_cli.analysis import complete, ranks
 from mmal_cli.analysis.compare import compare
+from mmal_cli.batches import factor
 from mmal_cli.cell import Cell
-from mmal_cli.core import grid, plugins, tuned
+from mmal_cli.core import grid, tuned
 from mmal_cli.core.errors import UserError
-from mmal_cli.core.manifest import Dataset, Modality
+from mmal_cli.core.manifest import Dataset, Modality, Run
 from mmal_cli.core.place import Place
+from mmal_cli.core.protocol import Train
 from mmal_cli.core.settings import resolve
 from mmal_cli.core.tuned import Point, Tuned
 
@@ -66,9 +68,13 @@ def test_overlays_and_assignments_win_over_a_paradigm(tmp_path):
 
 def test_settings_of_another_paradigm_than_asked_for():
     asked = dataset("cifar10"), "low", "badge", [], ["train.fixmatch.enabled=true"]
-    assert resolve(*asked)[0].paradigm == "semi-sl"
-    with pytest.raises(UserError, match="settings are those of paradigm semi-sl, expected st; leave --paradigm out"):
-        resolve(*asked, paradigm="st")
+    message = "settings are those of paradigm semi-sl, expected st; give --paradigm semi-sl, or leave out what sets train.fixm"
+    with pytest.raises(UserError, match=message):
+        resolve(*asked)
+    with pytest.raises(UserError, match="paradigm semi-sl, expected self-sl; leave out what sets "):
+        resolve(*asked, paradigm="self-sl")
+    with pytest.raises(UserError, match=r"would have no effect; set the key itself: --set train\.lr=7"):
+        resolve(dataset("cifar10"), "low", "badge", [], ["paradigms.semi-sl.train.lr=7"])
     with pytest.raises(UserError, match="paradigm st, expected semi-sl; leave out what sets "):
         resolve(dataset("cifar10"), "low", "badge", [], ["train.fixmatch.enabled=false"], paradigm="semi-sl")
     with pytest.raises(UserError, match="paradigm st, expected self-sl; give --pretrained FOLDER, made by: mmal pretrain"):
@@ -83,7 +89,7 @@ def test_folders_and_places_are_one(tmp_path):
     assert runs.place_of(folder) == cell.place == SEMI.model_copy(update={"moddrop": False})
     assert cell.content["paradigm"] == "semi-sl"
     for paradigm in ("st", "self-sl", "semi-sl"):
-        place = SEMI.model_copy(update={"paradigm": paradigm})
+        place = SEMI.model_copy(update={"paradigm": paradigm, "qm": "fast-st"})
         assert runs.place_of(Path(place.folder, "seed-3")) == place
 
 
@@ -114,7 +120,7 @@ def test_a_tuned_file_of_another_paradigm_is_refused(tmp_path):
     assert path.name == "cifar10-low-semi-sl.yaml"
     found.write(path)
     assert resolve(dataset("cifar10"), "low", "badge", [str(path)], paradigm="semi-sl")[0].train.lr == 3.0
-    message = "was tuned for paradigm semi-sl, the run is of st; make one for it by: mmal tune .* --regime low --paradigm st"
+    message = "was tuned for paradigm semi-sl, the run is of st; make one for it by: mmal tune .* --regime low --out FILE.yaml"
     with pytest.raises(UserError, match=message):
         resolve(dataset("cifar10"), "low", "badge", [str(path)])
     assert tuned.find(tmp_path, SEMI) == path
@@ -208,7 +214,7 @@ def test_the_matrix_of_all_is_the_sum_of_the_paradigms():
     scores = {"x": {0: 0.1, 1: 0.1}, "y": {0: 0.3, 1: 0.3}}
     curves = {qm: {seed: (value, value) for seed, value in of.items()} for qm, of in scores.items()}
     blocks = [ranks.Block(**at, scores=scores, curves=curves, labels=(1, 2), paradigm=way) for way in ("st", "semi-sl")]
-    found = compare(blocks, "x")
+    found = compare(blocks, "x", complete.of_paradigms(blocks))
     assert found.penalty.beats["y"]["x"] == 2.0
     assert {way: of.beats["y"]["x"] for way, of in found.penalties.items()} == {"st": 1.0, "semi-sl": 1.0}
     assert (found.penalty.blocks, found.penalties["st"].blocks) == (2, 1)
@@ -232,7 +238,85 @@ def test_a_page_of_one_paradigm_and_two_modalities_has_no_such_section(tmp_path)
     assert "#paradigms" not in text
 
 
-def test_every_layer_of_a_paradigm_is_one_of_a_protocol():
-    for name in plugins.names("protocols", ".yaml"):
-        raw = yaml.safe_load(plugins.find("protocols", name, "protocol", ".yaml").read_text(encoding="utf-8"))
-        assert set(raw.get("paradigms", {})) <= {"self-sl", "semi-sl"}
+@pytest.mark.parametrize(("name", "classes", "regime", "paradigm", "expected"), [
+    # epochs, batch, rate, decay, start, query, cycles: tables of docs/protocol.md's source
+    ("cifar10", 10, "low", "self-sl", (80, 64, 1e-3, 5e-3, 50, 50, 10)),
+    ("cifar100", 100, "high", "self-sl", (80, 64, 1e-3, 5e-3, 5000, 5000, 5)),
+    ("cifar10-lt", 10, "mid", "self-sl", (80, 64, 1e-3, 5e-3, 250, 250, 10)),
+    ("isic2019", 8, "mid", "self-sl", (80, 64, 1e-3, 5e-3, 200, 200, 10)),
+    ("miotcd", 11, "low", "self-sl", (80, 128, 1e-3, 5e-4, 55, 55, 10)),
+    ("miotcd", 11, "mid", "self-sl", (80, 128, 1e-2, 5e-3, 275, 275, 10)),
+    ("miotcd", 11, "high", "self-sl", (80, 128, 1e-3, 5e-3, 1100, 1100, 10)),
+    ("cifar10", 10, "low", "semi-sl", (200, 64, 0.03, 5e-4, 50, 50, 10)),
+    ("cifar10", 10, "mid", "semi-sl", (200, 64, 0.03, 5e-4, 250, 250, 10)),
+    ("cifar100", 100, "low", "semi-sl", (200, 64, 0.03, 5e-4, 500, 1500, 4)),
+    ("cifar100", 100, "mid", "semi-sl", (200, 64, 0.03, 5e-4, 1000, 3000, 4)),
+    ("cifar10-lt", 10, "low", "semi-sl", (200, 64, 0.03, 1e-3, 50, 150, 4)),
+])  # fmt: skip
+def test_recipes_and_budgets_of_paradigms(name, classes, regime, paradigm, expected, monkeypatch):
+    monkeypatch.setattr("mmal_cli.core.settings.pretrained.read", lambda *words: None)
+    begun = Path("pretrained") if paradigm == "self-sl" else None
+    settings, _ = resolve(dataset(name, classes), regime, "badge", paradigm=paradigm, begun=begun)
+    train, budget = settings.train, settings.budget
+    found = train.epochs, train.batch_size, train.lr, train.weight_decay, budget.start, budget.query, budget.cycles
+    assert found == expected
+    assert train.warmup_epochs == 0
+    assert (train.schedule, settings.model.fusion) == (("steps", "hidden") if begun else ("cosine", "mean"))
+    assert (train.fixmatch.enabled, train.min_epoch_samples) == (not begun, 5500 if begun else 6400)
+
+
+def test_a_rate_that_falls_in_steps():
+    train = Train(epochs=80, warmup_epochs=0, schedule="steps")
+    assert [factor(train, 86, epoch, 85) for epoch in (0, 19, 20, 40, 79)] == pytest.approx([1, 1, 0.1, 0.01, 0.001])
+
+
+def begun(seed: int, qm: str = "badge", with_paradigm: bool = True) -> Run:
+    """A run from encoders of its seed's own."""
+    settings = {"model": {"start": {"image": f"{seed:064x}"}}, "train": {"lr": 0.1}}
+    kind = {"paradigm": "self-sl"} if with_paradigm else {}
+    run = {"dataset": "cifar10", "qm": qm, "seed": seed, "weak": "image", "settings": settings}
+    return fake_runs.record({"image": [0.3, 0.4]}, **run, **kind)
+
+
+def test_seeds_with_encoders_of_their_own_are_averaged(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fake_runs.write(tmp_path / "runs", *(begun(seed, qm) for seed in (0, 1) for qm in QMS))
+    done = invoke("aulc", "runs", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "differ in" not in done.stderr
+    assert [row["seeds"] for row in json.loads(done.stdout)["rows"]] == [[0, 1], [0, 1]]
+    assert invoke("report", "runs", "--format", "html").exit_code == 0
+    other = begun(1, "random")
+    other.config["settings"]["model"]["start"]["image"] = "f" * 64
+    fake_runs.write(tmp_path / "runs", other)
+    assert "but differ in model.start.image" in invoke("aulc", "runs").stderr
+
+
+def test_records_of_before_there_were_paradigms_are_self_sl_where_they_began_with_encoders():
+    old = begun(0, with_paradigm=False)
+    assert "paradigm" not in old.config
+    assert Place.model_validate(old.config).paradigm == "self-sl"
+    assert Place.model_validate(fake_runs.record({"image": [0.3]}).config).paradigm == "st"
+
+
+def test_a_paradigm_may_lack_methods_and_regimes_that_another_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    methods = {"st": ("badge", "bald", "random"), "semi-sl": QMS}
+    written = [
+        fake_runs.record({"image": [0.3, 0.4 + seed / 100]}, "cifar10", qm, regime, seed, weak="image", paradigm=way)
+        for way, qms in methods.items()
+        for qm in qms
+        for regime in (("low", "high") if way == "st" else ("low",))
+        for seed in range(2)
+    ]
+    fake_runs.write(tmp_path / "runs", *written)
+    assert invoke("aulc", "runs").exit_code == 0
+    done = invoke("rank", "--json", "--stats")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["made"]["notes"] == ["Not in all blocks, so not ranked: bald."]
+    assert found["methods"] == ["badge", "random"]
+    assert {way: list(matrix["beats"]) for way, matrix in found["stats"]["penalties"].items()} == {
+        "st": ["badge", "bald", "random"],
+        "semi-sl": ["badge", "random"],
+    }

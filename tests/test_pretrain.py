@@ -213,7 +213,7 @@ def test_a_run_begins_with_its_weights_in_every_cycle_and_says_which(learnt):
 def test_models_have_the_weights(learnt):
     _, place = learnt
     dataset = Dataset.read(place / "data" / "dataset.yaml")
-    settings, _ = resolve(dataset, "low", "random", ["quick"], [f"model.start={place / 'pre'}"])
+    settings, _ = resolve(dataset, "low", "random", ["quick"], begun=place / "pre")
     model, kept = build(dataset.modalities, 3, settings, 0.0, seed=5), weights(place / "pre")
     assert same({name: encoder.state_dict() for name, encoder in model.encoders.items()}, kept)
     (place / "pre" / "a.pt").write_bytes(b"other")

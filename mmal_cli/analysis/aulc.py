@@ -14,6 +14,8 @@ from mmal_cli.core.manifest import Run, check
 from mmal_cli.core.place import Place
 from mmal_cli.core.tables import AulcRow, DatasetRead, Measures, Spread, TableDataset
 
+START = "model.start"  # the encoders that a run began with: each seed may have its own
+
 
 def aulc(curve: Sequence[float]) -> float:
     """Trapezoid over the N measured points, range [0, N - 1] for values in [0, 1]; 0 for a single point.
@@ -99,14 +101,21 @@ def _must_belong_together(a: str, run_a: Run, b: str, run_b: Run) -> None:
 
 
 def _comparable(run: Run) -> dict[str, Any]:
-    """What must be the same for all seeds of a row."""
+    """What must be the same for all seeds of a row; the encoders that a run began with may be its seed's own."""
     config = {key: value for key, value in run.config.items() if key != "seed"}
-    return config | {
-        "inputs": run.inputs,
-        "cycles": len(run.cycles),
-        "labels": [cycle.labels for cycle in run.cycles],
-        "subsets": sorted(run.cycles[0].metrics if run.cycles else {}),
-    }
+    settings = dict(config.get("settings", {}))
+    if "start" in settings.get("model", {}):
+        settings["model"] = settings["model"] | {"start": sorted(settings["model"]["start"])}
+    return (
+        config
+        | {"settings": settings}
+        | {
+            "inputs": run.inputs,
+            "cycles": len(run.cycles),
+            "labels": [cycle.labels for cycle in run.cycles],
+            "subsets": sorted(run.cycles[0].metrics if run.cycles else {}),
+        }
+    )
 
 
 def _curves(name: str, run: Run, metric: str) -> dict[str, list[float]]:
@@ -137,10 +146,12 @@ def unlike(records: Mapping[str, Run]) -> list[str]:
     for name, run in records.items():
         place = check(Place, run.config, f"{name} config", BAD_DATA)
         settings = files.flatten({key: value for key, value in run.config["settings"].items() if key != "query_options"})
-        other, expected = first.setdefault(place.block, (name, settings))
-        keys = [key for key in sorted(settings.keys() | expected.keys()) if settings.get(key) != expected.get(key)]
-        if keys:
-            found.setdefault(place.row, f"{name} and {other} stand in one table, but differ in {', '.join(keys)}")
+        begun = {key: settings.pop(key) for key in [key for key in settings if key.startswith(START)]}
+        for scope, own in ((place.block, settings), ((place.block, place.seed), begun)):
+            other, expected = first.setdefault(scope, (name, own))
+            keys = [key for key in sorted(own.keys() | expected.keys()) if own.get(key) != expected.get(key)]
+            if keys:
+                found.setdefault(place.row, f"{name} and {other} stand in one table, but differ in {', '.join(keys)}")
     return list(found.values())
 
 

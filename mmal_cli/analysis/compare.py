@@ -10,16 +10,17 @@ from mmal_cli.analysis.aulc import spread
 from mmal_cli.analysis.power import paired
 from mmal_cli.analysis.ranks import Block
 from mmal_cli.core.errors import unknown
-from mmal_cli.core.paradigms import PARADIGMS, Paradigm
+from mmal_cli.core.paradigms import Paradigm
 from mmal_cli.core.rank_stats import AverageRank, Difference, Friedman, Paired, Penalty, Saved, SavedBlock, Stats
 
 
-def compare(blocks: Sequence[Block], against: str) -> Stats:
+def compare(blocks: Sequence[Block], against: str, own: Mapping[Paradigm, Sequence[Block]] | None = None) -> Stats:
     """Average ranks and tests over blocks, differences to one method, and what the learning curves say.
 
     Args:
         blocks: as `complete.gaps` or `complete.common` leaves them: the same methods in all, the same seeds within one.
         against: the method that the others are compared with.
+        own: the blocks of each training paradigm, likewise, which may have more methods; they get matrices of their own.
 
     Raises:
         UserError: `against` is not among the methods.
@@ -46,7 +47,7 @@ def compare(blocks: Sequence[Block], against: str) -> Stats:
         smallest_p=stats.smallest_p(pairs),
         differences=_differences(blocks, against),
         penalty=_penalty(blocks),
-        penalties=_by_paradigm(blocks),
+        penalties={paradigm: matrix for paradigm, some in (own or {}).items() if (matrix := _penalty(some))},
         saved=[_saved(block, against) for block in blocks if block.labels],
     )
 
@@ -101,13 +102,6 @@ def _penalty(blocks: Sequence[Block]) -> Penalty | None:
         beats={qm: dict(zip(methods, row, strict=True)) for qm, row in zip(methods, total.tolist(), strict=True)},
         loses=dict(zip(methods, penalty.loses(total).tolist(), strict=True)),
     )
-
-
-def _by_paradigm(blocks: Sequence[Block]) -> dict[Paradigm, Penalty]:
-    """The matrix of each paradigm; nothing where there is one alone, whose matrix is that of all."""
-    own = {paradigm: [block for block in blocks if block.paradigm == paradigm] for paradigm in PARADIGMS}
-    found = {paradigm: _penalty(some) for paradigm, some in own.items() if 0 < len(some) < len(blocks)}
-    return {paradigm: matrix for paradigm, matrix in found.items() if matrix}
 
 
 def _saved(block: Block, against: str) -> SavedBlock:

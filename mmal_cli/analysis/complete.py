@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from mmal_cli.analysis.ranks import PRINTED, Block
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import check
-from mmal_cli.core.place import Place, regime_order
+from mmal_cli.core.paradigms import PARADIGMS, Paradigm
+from mmal_cli.core.place import REGIMES, Place, regime_order
 from mmal_cli.core.tables import AulcTable
 from mmal_cli.runs import command, method_folder
 
@@ -23,10 +24,21 @@ class Gap:
 
 
 def gaps(blocks: Sequence[Block]) -> list[Gap]:
-    """The runs that are missing: every variant should have every regime, every block every method, every method every seed."""
+    """The runs that are missing, within each training paradigm: every variant should have every regime, every block every
+    method, every method every seed. Regimes other than low, mid and high are a dataset's own.
+    """
+    return [gap for own in _by_paradigm(blocks).values() for gap in _gaps(own)]
+
+
+def _by_paradigm(blocks: Sequence[Block]) -> dict[Paradigm, list[Block]]:
+    own = {paradigm: [block for block in blocks if block.paradigm == paradigm] for paradigm in PARADIGMS}
+    return {paradigm: some for paradigm, some in own.items() if some}
+
+
+def _gaps(blocks: Sequence[Block]) -> list[Gap]:
     methods = sorted({qm for block in blocks for qm in block.scores})
     found = [gap for block in blocks for gap in _gaps_within(block, methods)]
-    regimes = {block.regime for block in blocks}
+    regimes = {block.regime for block in blocks} & {*REGIMES}
     for variant in sorted({block.at.variant for block in blocks}):
         own = {block.regime: block for block in blocks if block.at.variant == variant}
         some = min(own.values(), key=lambda block: regime_order(block.regime))
@@ -112,8 +124,10 @@ def incomplete(asked: Sequence[Block], ranked: Sequence[Block], places: Sequence
         ranked: what `usable` and `common` have left of them.
         places: those of missing runs; what is there twice counts once.
     """
+    dropped = sorted({qm for block in asked for qm in block.scores} - ranked[0].scores.keys())
+    lost = [f"Not in all blocks, so not ranked: {', '.join(dropped)}."] if dropped else []
     if not places:
-        return []
+        return lost
     have, empty = {(block.at.name, block.regime) for block in asked}, defaultdict(list)
     for name, (_, regime) in sorted({(place.name, regime_order(place.regime)) for place in places}):
         if (name, regime) not in have:
@@ -124,9 +138,7 @@ def incomplete(asked: Sequence[Block], ranked: Sequence[Block], places: Sequence
     said = [f"Missing: {counts}; what is common to the rest is ranked."]
     if empty:
         said.append(f"Without any run: {'; '.join(' '.join([name, *of]) for name, of in empty.items())}.")
-    if dropped := sorted({qm for block in asked for qm in block.scores} - ranked[0].scores.keys()):
-        said.append(f"Not in all blocks, so not ranked: {', '.join(dropped)}.")
-    return said
+    return said + lost
 
 
 def common(blocks: Sequence[Block]) -> list[Block]:
@@ -137,6 +149,12 @@ def common(blocks: Sequence[Block]) -> list[Block]:
     if len(methods) < 2:
         raise UserError(f"the blocks have {', '.join(methods) or 'no query method'} in common; a ranking needs two", BAD_DATA)
     return [_shared_seeds(block, sorted(methods)) for block in blocks]
+
+
+def of_paradigms(blocks: Sequence[Block]) -> dict[Paradigm, list[Block]]:
+    """Paradigm -> what is common to its own blocks, which may have methods that those of others lack; nothing of one alone."""
+    own = _by_paradigm(usable(blocks)[0])
+    return {paradigm: common(some) for paradigm, some in own.items()} if len(own) > 1 else {}
 
 
 def _shared_seeds(block: Block, methods: Sequence[str]) -> Block:

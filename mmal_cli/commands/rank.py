@@ -43,12 +43,13 @@ def rank(
     """
     import time
 
-    from mmal_cli.analysis import compare, ranks
+    from mmal_cli.analysis import compare, complete, ranks
     from mmal_cli.core import manifest, own_files, tables
 
     started = time.monotonic()
     source = tables.read_aulc(table, paradigm or ())
-    blocks, notes = _complete(_blocks(source, weak or [], dataset or [], moddrop), source, dataset or [], allow_incomplete)
+    asked = _blocks(source, weak or [], dataset or [], moddrop)
+    blocks, notes = _complete(asked, source, dataset or [], allow_incomplete)
     ranked = [ranks.ranked(block) for block in blocks]
     versus = against or ("random" if "random" in ranked[0].ranks else min(ranked[0].ranks))
     if stats and not against and versus != "random":
@@ -66,7 +67,7 @@ def rank(
         own_files=own_files.of_ranked(ranked, source.rows),
         blocks=ranked,
         sums=ranks.sums(ranked),
-        stats=compare.compare(blocks, versus) if stats else None,
+        stats=compare.compare(blocks, versus, complete.of_paradigms(asked)) if stats else None,
         made=manifest.made(started, shlex.join(command), ("scipy",)) | {"factors": factors, "notes": notes},
     )
     tables.save(result, out)
@@ -93,6 +94,7 @@ def _complete(asked: Sequence[Block], source: AulcTable, only: Sequence[str], al
         found, left_out = complete.usable(asked)
         if not found:
             raise UserError("\n".join(["no block can be ranked", *left_out]), BAD_DATA)
+    if missing or len({frozenset(block.scores) for block in found}) > 1:  # paradigms may have methods of their own
         found = complete.common(found)
     places = [gap.place for gap in missing] + complete.not_run(source, asked, only)
     return found, complete.incomplete(asked, found, places) + left_out

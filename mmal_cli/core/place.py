@@ -1,8 +1,10 @@
 """A run's place in the grid: what it trains on and how, its regime, method and seed."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
-from mmal_cli.core.paradigms import PARADIGMS, ST, Paradigm
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from mmal_cli.core.paradigms import PARADIGMS, SELF_SL, ST, Paradigm
 
 REGIMES = ("low", "mid", "high")
 NO_MODDROP = "-nomoddrop"
@@ -55,6 +57,15 @@ class Place(InRegime):
 
     qm: str
     seed: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_there_were_paradigms(cls, config: Any) -> Any:
+        """A record that has none and began with pretrained encoders."""
+        settings = config.get("settings", {}) if isinstance(config, dict) else {}
+        if settings and "paradigm" not in config and settings.get("model", {}).get("start"):
+            return config | {"paradigm": SELF_SL}
+        return config
 
     @property
     def row(self) -> tuple[tuple[str, tuple[int, str], int, bool], str]:

@@ -1,5 +1,6 @@
 """What `mmal pretrain` makes: a folder with the weights of encoders and `pretrained.yaml`, which says what they are."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +82,9 @@ def read(folder: Path, dataset: Dataset, encoders: Mapping[str, str], options: M
     Raises:
         UserError: not there, damaged, of another dataset, or of another encoder.
     """
-    found = Pretrained.read(folder / RECORD, helps=f"mmal pretrain --data data/{dataset.name} --out {folder}")
+    seed = f" --seed {found[1]}" if (found := re.fullmatch(r"seed-(\d+)", folder.name)) else ""
+    helps = f"mmal pretrain --data data/{dataset.name}{seed} --out {folder} (and this run's --with and --set)"
+    found = Pretrained.read(folder / RECORD, helps=helps)
     if (found.dataset, found.dataset_id) != (dataset.name, dataset.id):
         there, asked = f"{found.dataset} with id {found.dataset_id}", f"{dataset.name} with id {dataset.id}"
         raise UserError(f"{folder} was pretrained on {there}, the run is on {asked}; choose another folder")

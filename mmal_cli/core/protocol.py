@@ -48,7 +48,7 @@ class FixMatch(Finite):
     mu: int = Field(7, ge=1)  # samples of the pool for each labelled one in a batch
     threshold: float = Field(0.95, ge=0, le=1)  # probability from which on the weak view's class is the strong view's label
     lambda_u: float = Field(1.0, ge=0)  # weight of the pool's loss
-    max_epoch_samples: int | None = Field(None, ge=1)  # of the pool; None: all of it
+    max_epoch_samples: int | None = Field(None, ge=1)  # of the pool; None: a pass over all of it
     alignment: bool = False  # probabilities are moved towards classes alike before the threshold
 
 

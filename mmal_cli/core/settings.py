@@ -35,16 +35,16 @@ def resolve(
         overlays: names in protocols/ or paths, also of tuned files; later ones win.
         assignments: `key=value`, later ones win.
         moddrop: True or False overrides; None leaves the protocol's value.
-        paradigm: adds what the overlay of its name and the layers' own `paradigms` say of it; without one it is what the
-            settings come to, with `begun` self-sl.
+        paradigm: adds what the overlay of its name and the layers' own `paradigms` say of it; by default st, with `begun`
+            self-sl.
         begun: a folder of `mmal pretrain`.
 
     Raises:
         UserError: unknown regime, key or overlay, with the nearest known name; a value of the wrong kind; settings of another
             paradigm than the one asked for.
     """
-    paradigm = paradigm or (SELF_SL if begun else None)
-    stack, searches = _files(dataset, regime, overlays, paradigm or ST)
+    paradigm = paradigm or (SELF_SL if begun else ST)
+    stack, searches = _files(dataset, regime, overlays, paradigm)
     known = {name for _, layer in stack for name in layer.get("regimes", {})}
     stack += [(f"--set {text}", _assignment(text)) for text in assignments]
     if moddrop is not None:
@@ -62,7 +62,7 @@ def resolve(
     _check_names(settings, stack, dataset, plugins.label(qm))
     shrink = {key: most for key, most in settings.shrink.items() if any(_longer(m, key, most) for m in dataset.modalities)}
     settings = settings.model_copy(update={"model": _in_use(settings.model, dataset.modalities), "shrink": shrink})
-    if paradigm not in (None, settings.paradigm):
+    if paradigm != settings.paradigm:
         raise _of_another(paradigm, settings.paradigm, dataset)
     if settings.model.start:
         pretrained.read(Path(settings.model.start), dataset, settings.model.encoders, settings.model.encoder_options)
@@ -93,12 +93,14 @@ def _files(
 
 def _of_another(asked: Paradigm, found: Paradigm, dataset: Dataset) -> UserError:
     """The error for settings of another paradigm than asked for."""
-    helps = {
-        ST: "leave --paradigm out, or what sets model.start or train.fixmatch.enabled",
-        SELF_SL: f"give --pretrained FOLDER, made by: mmal pretrain --data data/{dataset.name}",
-        SEMI_SL: "leave out what sets train.fixmatch.enabled to false",
-    }
-    return UserError(f"the settings are those of paradigm {found}, expected {asked}; {helps[asked]}")
+    leave = {SELF_SL: "leave out what sets model.start", SEMI_SL: "leave out what sets train.fixmatch.enabled"}
+    if asked == ST:
+        helps = f"give {'--pretrained FOLDER' if found == SELF_SL else '--paradigm semi-sl'}, or {leave[found]}"
+    elif (asked, found) == (SELF_SL, ST):
+        helps = f"give --pretrained FOLDER, made by: mmal pretrain --data data/{dataset.name}"
+    else:
+        helps = leave[SEMI_SL]
+    return UserError(f"the settings are those of paradigm {found}, expected {asked}; {helps}")
 
 
 def main_variant(dataset: str) -> bool:
@@ -166,6 +168,8 @@ def _assignment(text: str) -> dict[str, Any]:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError:
         raise UserError(f"--set {text}: {value!r} is not a YAML value") from None
+    if key.partition(".")[0] == "paradigms":
+        raise UserError(f"--set {text} would have no effect; set the key itself: --set {key.split('.', 2)[-1]}={value}")
     for part in reversed(key.split(".")):
         nested = {part: nested}
     manifest.check(Protocol, nested, f"--set {text}")

@@ -12,7 +12,7 @@ from pydantic import model_validator
 from mmal_cli.core import files
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.manifest import Dataset, Manifest, Strict
-from mmal_cli.core.paradigms import ST, Paradigm
+from mmal_cli.core.paradigms import SELF_SL, SEMI_SL, ST, Paradigm
 from mmal_cli.core.place import InRegime
 from mmal_cli.core.tables import Spread
 
@@ -107,7 +107,8 @@ def overlay(path: Path, dataset: Dataset, regime: str) -> Tuned:
     Raises:
         UserError: the file is damaged, or of another dataset or regime, or the dataset has been made anew with other content.
     """
-    found, helps = _read(path), f"mmal tune --data data/{dataset.name} --regime {regime}"
+    found = _read(path)
+    helps = _tune(dataset.name, regime, found.paradigm)
     if (found.dataset, found.regime) != (dataset.name, regime):
         raise UserError(
             f"{path} was tuned for {found.dataset}, regime {found.regime}, expected {dataset.name}, regime {regime}; "
@@ -123,16 +124,21 @@ def overlay(path: Path, dataset: Dataset, regime: str) -> Tuned:
 
 def must_agree(place: str, found: Tuned, moddrop: bool, paradigm: Paradigm) -> None:
     """Raises UserError where a search was made with modality dropout and the run is without, or in another paradigm."""
-    helps = f"make one for it by: mmal tune --data data/{found.dataset} --regime {found.regime}"
+    helps = f"make one for it by: {_tune(found.dataset, found.regime, paradigm)}"
     if found.paradigm != paradigm:
-        asked = f"{helps} --paradigm {paradigm} --out FILE.yaml"
-        raise UserError(f"{place} was tuned for paradigm {found.paradigm}, the run is of {paradigm}; {asked}")
+        raise UserError(f"{place} was tuned for paradigm {found.paradigm}, the run is of {paradigm}; {helps} --out FILE.yaml")
     if found.moddrop not in (None, moddrop):
         words = {True: "with modality dropout", False: "without"}
         raise UserError(
             f"{place} was tuned {words[found.moddrop]}, the run trains {words[moddrop]}; {helps} "
             f"{'--moddrop' if moddrop else '--no-moddrop'} --out FILE.yaml"
         )
+
+
+def _tune(dataset: str, regime: str, paradigm: Paradigm) -> str:
+    """The command of a search."""
+    more = {ST: "", SELF_SL: " --paradigm self-sl --pretrained FOLDER", SEMI_SL: " --paradigm semi-sl"}
+    return f"mmal tune --data data/{dataset} --regime {regime}{more[paradigm]}"
 
 
 def file_name(dataset: str, regime: str, paradigm: Paradigm) -> str:

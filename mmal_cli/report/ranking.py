@@ -30,7 +30,8 @@ def rank(table: AulcTable) -> Ranking:
         asked = ranks.blocks(table, weak, variant)
         found, left_out = complete.usable(asked)
         notes += left_out
-        if missing := complete.gaps(asked):
+        missing = complete.gaps(asked)
+        if missing or len({frozenset(block.scores) for block in found}) > 1:
             found = complete.common(found)
             notes += complete.incomplete(asked, found, [gap.place for gap in missing])
     except UserError as error:
@@ -39,4 +40,4 @@ def rank(table: AulcTable) -> Ranking:
         return Ranking([], {}, None, [*notes, "A ranking takes two query methods."])
     ranked = [ranks.ranked(block) for block in found]
     against = "random" if "random" in ranked[0].ranks else min(ranked[0].ranks)
-    return Ranking(ranked, ranks.sums(ranked), compare(found, against), notes)
+    return Ranking(ranked, ranks.sums(ranked), compare(found, against, complete.of_paradigms(asked)), notes)
