@@ -48,7 +48,8 @@ def build() -> typer.Typer:
     modules = [importlib.import_module(f"mmal_cli.commands.{name}") for name in plugins.names("commands")]
     for module in sorted(modules, key=lambda module: module.STAGE):
         name = module.__name__.rpartition(".")[2]
-        app.command(name.replace("_", "-"), rich_help_panel=PANELS[int(module.STAGE)])(_guarded(getattr(module, name)))
+        word = name.rstrip("_").replace("_", "-")  # import_.py is import
+        app.command(word, rich_help_panel=PANELS[int(module.STAGE)])(_guarded(getattr(module, name)))
     app.callback()(_about)
     return app
 

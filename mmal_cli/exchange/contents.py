@@ -1,0 +1,57 @@
+"""What a zip of runs holds: run folders below `runs/`, and `export.yaml`, which lists every file with its sha256."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from mmal_cli.core.manifest import Manifest, Strict
+from mmal_cli.core.running import RECORD
+
+METRIC = "balanced_accuracy"  # that runs must have to stand in tables
+EXPORT = "export.yaml"
+ROOT = "runs"
+PART = r"[A-Za-z0-9_+-][A-Za-z0-9_.+ -]*"  # of a path: no .., nothing hidden, no separator
+FOLDER = rf"^{PART}/{PART}/{PART}/seed-[0-9]+$"
+
+
+class Member(Strict):
+    """One file of a run's folder."""
+
+    file: str = Field(pattern=r"^(run\.yaml|cycle-[0-9]{2,}\.h5)$")
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Exported(Strict):
+    """One run; `folder` is that below all runs, the record the last of its files."""
+
+    folder: str = Field(pattern=FOLDER)
+    id: str
+    restricted: bool = False
+    files: list[Member]
+
+    @model_validator(mode="after")
+    def _record_is_last(self) -> Self:
+        names = [member.file for member in self.files]
+        if names[-1:] != [RECORD] or len(set(names)) < len(names):
+            raise ValueError(f"{self.folder} has files {names}, expected each once and {RECORD} last")
+        return self
+
+    def name(self, member: Member) -> str:
+        """Of a file, in the zip."""
+        return f"{ROOT}/{self.folder}/{member.file}"
+
+
+class Export(Manifest):
+    """`export.yaml`, written last; it says nothing of where, when and by whom."""
+
+    kind: Literal["export"] = "export"
+    mmal: str
+    runs: list[Exported] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_run_once(self) -> Self:
+        folders = [run.folder for run in self.runs]
+        if len(set(folders)) < len(folders):
+            raise ValueError("runs name a folder twice")
+        return self
