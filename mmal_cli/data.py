@@ -62,7 +62,11 @@ class Split:
 
 def load_split(folder: Path, dataset: Dataset, split: str) -> Split:
     """Reads a split of a dataset folder into memory, checked."""
-    samples = shards.read_split(folder, dataset, split)
+    return split_of(shards.read_split(folder, dataset, split), dataset)
+
+
+def split_of(samples: shards.Samples, dataset: Dataset) -> Split:
+    """The samples as tensors that share their memory; ids and factors stay behind."""
     inputs = {name: torch.from_numpy(array) for name, array in samples.inputs.items()}
     present, labels = torch.from_numpy(samples.present), torch.from_numpy(samples.label)
     groups, reserved = (None if x is None else torch.from_numpy(x) for x in (samples.group, samples.reserved))

@@ -24,6 +24,20 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
     if budget.validation >= len(labels):
         raise UserError(f"validation size {budget.validation} is not smaller than train with its {len(labels)} samples")
     _enough(len(labels), budget.validation, cell, f"{cell.dataset.name} has {len(labels)}")
+    order, taken, validation = validation_of(train, cell)
+    left = order[~taken[order]]
+    beside = f"{int(taken.sum()) - len(validation)} {'of its groups' if train.reserved is None else 'reserved for it'}"
+    _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside}")
+    _every_class(labels[left], cell, "left in train beside the validation samples")
+    _of_every_class(labels[left], each(settings.start_set, budget.start, train.classes), cell)
+    pool = Pool(len(labels), taken.nonzero().flatten())
+    pool.label(pick(left, labels, budget.start, settings.start_set, train.classes))
+    return pool, validation
+
+
+def validation_of(train: Split, cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
+    """An order of the N train samples, (N,) bool which of them validation takes or bars, and the validation positions."""
+    settings, budget, labels = cell.settings, cell.settings.budget, train.labels.cpu()
     order = torch.randperm(len(labels), generator=seeds.generator(cell.seed, "split"))
     groups = torch.arange(len(labels)) if train.groups is None else train.groups.cpu()
     candidates, taken = by_group(order, groups), torch.zeros(len(labels), dtype=torch.bool)
@@ -35,15 +49,7 @@ def start(train: Split, cell: Cell) -> tuple[Pool, Tensor]:
             helps = f"make it smaller: --set regimes.{cell.regime}.validation=..."
             raise UserError(f"validation size {budget.validation} is more than the {found}; {helps}")
     validation = pick(candidates, labels, budget.validation, settings.validation_set, train.classes)
-    taken = taken | torch.isin(groups, groups[validation])
-    left = order[~taken[order]]
-    beside = f"{int(taken.sum()) - len(validation)} {'of its groups' if train.reserved is None else 'reserved for it'}"
-    _enough(len(left), 0, cell, f"{len(left)} are left beside the {len(validation)} of validation and {beside}")
-    _every_class(labels[left], cell, "left in train beside the validation samples")
-    _of_every_class(labels[left], each(settings.start_set, budget.start, train.classes), cell)
-    pool = Pool(len(labels), taken.nonzero().flatten())
-    pool.label(pick(left, labels, budget.start, settings.start_set, train.classes))
-    return pool, validation
+    return order, taken | torch.isin(groups, groups[validation]), validation
 
 
 def _enough(samples: int, validation: int, cell: Cell, found: str) -> None:

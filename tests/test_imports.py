@@ -20,7 +20,7 @@ LEVELS = [
     "data depthwise image_ops augment moddrop pool sheet nearest gradients metrics device official data_recipes",
     "encoders fusions queries",
     "method model predict batches fixmatch train pretraining",
-    "cell start first loop runs tune sweep costs grid_runs engines analysis report bench doctor checking exchange",
+    "cell start first loop annotation runs tune sweep costs grid_runs engines analysis report bench doctor checking exchange",
     "commands show show_stats formats dataset_card",
     "app __main__",
 ]

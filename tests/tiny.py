@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from mmal_cli.core import build, shards
-from mmal_cli.core.manifest import Dataset
+from mmal_cli.core.manifest import UNLABELLED, Dataset
 from mmal_cli.core.seeds import derive
 from mmal_cli.data import Split
 from mmal_cli.pool import Pool
 
 PIXELS = 16
+GROUP = 4  # samples of a split in a group
 BUDGET = ["regimes.low.start=15", "regimes.low.validation=15", "regimes.low.query=15"]  # five for each of three classes
 
 
@@ -24,16 +25,22 @@ def pool(split: Split, labelled: Iterable[int], validation: Iterable[int]) -> Po
 
 
 def samples(
-    start: int, stop: int, classes: int, modalities: tuple[str, ...], absent: Mapping[str, float], split: str
+    start: int,
+    stop: int,
+    classes: int,
+    modalities: tuple[str, ...],
+    absent: Mapping[str, float],
+    split: str,
+    grouped: bool = False,
 ) -> Iterator:
-    """Samples start..stop-1; modality m shows digit m of the class in base ceil(sqrt(classes))."""
+    """Samples start..stop-1; modality m shows digit m of the class in base ceil(sqrt(classes)); groups go over splits."""
     for k in range(start, stop):
         rng = np.random.default_rng(derive(0, "tiny", split, k))
         label, present, inputs = k % classes, [], {}
         for name in modalities:
             image = rng.integers(0, 60, (1, 3, PIXELS, PIXELS), dtype=np.uint8)
             image[0, label % 3, : PIXELS // 2] += np.uint8(60 + 100 * label // classes)
-            has = split != "train" or rng.random() >= absent.get(name, 0.0)
+            has = split == "test" or rng.random() >= absent.get(name, 0.0)
             present.append(has)
             inputs[name] = image * np.uint8(has)
         if not any(present):
@@ -41,9 +48,10 @@ def samples(
         yield shards.Samples(
             inputs,
             np.array([present]),
-            np.array([label]),
+            np.array([-1 if split == UNLABELLED else label]),
             np.array([f"{split}-{k:08d}"]),
             {"shape": np.array([label], np.uint8)},
+            group=np.array([k // GROUP]) if grouped else None,
         )
 
 
@@ -82,14 +90,17 @@ def make(
     modalities: tuple[str, ...] = ("a", "b"),
     absent: Mapping[str, float] | None = None,
     name: str = "tiny",
+    unlabelled: int = 0,
+    grouped: bool = False,
+    restricted: bool = False,
     **options,
 ) -> Dataset:
     """Makes the dataset in a folder."""
     absent = absent or {}
     plans = {
-        split: build.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s))
-        for split, n in (("train", train), ("test", test))
+        split: build.Plan(n, lambda a, b, s=split: samples(a, b, classes, modalities, absent, s, grouped))
+        for split, n in (("train", train), ("test", test), *([(UNLABELLED, unlabelled)] if unlabelled else []))
     }
-    return build.build(
-        folder, head(name, train, test, classes, absent, modalities), plans, command="mmal make-tiny", **options
-    )[0]
+    content = head(name, train, test, classes, absent, modalities) | {"restricted": restricted}
+    content["recipe"] |= {"unlabelled": unlabelled, "grouped": grouped} if unlabelled else {}
+    return build.build(folder, content, plans, command="mmal make-tiny", **options)[0]

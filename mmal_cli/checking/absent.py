@@ -7,8 +7,8 @@ import torch
 from mmal_cli.checking._asking import Row, Subject, Wrong, ask, examined, must_repeat
 from mmal_cli.checking._views import chance
 from mmal_cli.core.manifest import Modality
+from mmal_cli.core.protocol import Budget, Model, Scale, Settings, Train
 from mmal_cli.core.seeds import Chance
-from mmal_cli.core.settings import Budget, Model, Scale, Settings, Train
 from mmal_cli.data import Split
 from mmal_cli.loop import view_of
 from mmal_cli.method import Method

@@ -121,7 +121,7 @@ def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, 
         return run_active_learning(cell, data, out, device, command)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     with (
-        _without_empty(made),
+        without_empty(made),
         running.claimed(folder, token_hex(4), "al-run", cell.settings.budget.cycles, cell.settings.train.epochs) as claim,
     ):
         if claim is None:
@@ -140,7 +140,7 @@ def _run(cell: Cell, data: Path, out: Path, device: torch.device, command: str, 
 
 
 @contextmanager
-def _without_empty(folders: Sequence[Path]) -> Iterator[None]:
+def without_empty(folders: Sequence[Path]) -> Iterator[None]:
     """Removes at the end those that hold nothing: a run that could not begin leaves no trace."""
     try:
         yield

@@ -76,6 +76,7 @@ def _say(out: Path, dataset: Dataset, kept: bool) -> None:
     """What became of the rows, and how to go on."""
     from data_recipes.own import proposal
     from mmal_cli.core.datasets import gaps
+    from mmal_cli.core.manifest import UNLABELLED
 
     splits = list(dataset.splits)
     train = dataset.splits["train"].samples
@@ -85,7 +86,10 @@ def _say(out: Path, dataset: Dataset, kept: bool) -> None:
     show.table("", ["", *splits], _rows(dataset), _foot(out, dataset))
     place = shlex.quote(str(out / proposal.PROTOCOL))
     show.note(f"{place} was edited and stays as it is" if kept else f"proposed, to be edited: {place}")
-    show.note(f"run: mmal al-run --data {shlex.quote(str(out))} --with {place} --qm badge --regime low")
+    rest = f"--data {shlex.quote(str(out))} --with {place} --qm badge"
+    show.note(f"run: mmal al-run {rest} --regime low")
+    if dataset.splits.get(UNLABELLED):
+        show.note(f"or have people say the missing labels: mmal ask {rest} --size 50")
 
 
 def _rows(dataset: Dataset) -> list[list[str]]:

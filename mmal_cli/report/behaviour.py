@@ -19,9 +19,9 @@ Measure = tuple[str, str]  # measure and what it is of, as in `diagnostics.Readi
 def behaviour(material: Material) -> str:
     """A figure and tables for each dataset and variant."""
     lead = paragraph(
-        "From test balanced accuracy of all subsets of modalities. φ: exact Shapley value of a modality; no modality at all "
-        "counts as chance, 1 / C. Gap: the strongest single modality minus the weakest. Synergy: all modalities minus the best "
-        "of fewer. Values are not scaled by ceilings."
+        "From balanced accuracy of all subsets of modalities, on test (regime campaign: on validation). φ: exact Shapley value "
+        "of a modality; no modality at all counts as chance, 1 / C. Gap: the strongest single modality minus the weakest. "
+        "Synergy: all modalities minus the best of fewer. Values are not scaled by ceilings."
     )
     parts = [_one(variant, material) for variant in material.variants]
     return section("diagnostics", "Diagnostics", lead, *parts)

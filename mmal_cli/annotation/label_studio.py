@@ -1,0 +1,88 @@
+"""A batch as tasks for Label Studio, and what its export in JSON says.
+
+Formats: labelstud.io/guide/predictions (tasks with predictions), /guide/task_format (the export).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from mmal_cli.annotation.batch import Given
+from mmal_cli.annotation.campaign import Ask, place_of
+from mmal_cli.core.errors import BAD_DATA, UserError
+
+CONFIG = "label-studio.xml"
+ID, CONTROL, OBJECT = "sample_id", "label", "sample"
+
+
+def config(class_names: Sequence[str]) -> str:
+    """The labelling interface that tasks and answers rely on: one choice of class, beside the sample's id."""
+    choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in class_names)
+    shown = f'  <Text name="{OBJECT}" value="${ID}"/>'
+    control = f'  <Choices name="{CONTROL}" toName="{OBJECT}" choice="single">\n{choices}\n  </Choices>'
+    return f"<View>\n{shown}\n{control}\n</View>\n"
+
+
+def text(ask: Ask, class_names: Sequence[str]) -> str:
+    """The tasks to import, in the order of choice; each subset of modalities is a prediction, the largest first."""
+    tasks = [
+        {
+            "data": {ID: name, "ask": ask.cycle.number, "order": number + 1},
+            "predictions": [
+                _prediction(subset, guess, ask, number, class_names)
+                for subset in reversed(ask.guesses)
+                if (guess := ask.guesses[subset][number]) is not None
+            ],
+        }
+        for number, name in enumerate(ask.asked)
+    ]
+    return json.dumps(tasks, indent=1, ensure_ascii=False) + "\n"
+
+
+def _prediction(subset: str, guess: tuple[int, float], ask: Ask, number: int, class_names: Sequence[str]) -> dict[str, Any]:
+    value = {"choices": [class_names[guess[0]]]}
+    unique = f"{place_of(ask.cycle.number)}-{number + 1}-{subset}"
+    result = {"id": unique, "from_name": CONTROL, "to_name": OBJECT, "type": "choices", "value": value}
+    return {"model_version": f"{place_of(ask.cycle.number)} {subset}", "score": guess[1], "result": [result]}
+
+
+def read(text: str, path: Path) -> list[Given]:
+    """The answers of an export, one for each task; skipped annotations say nothing, several must agree.
+
+    Raises:
+        UserError: not such an export, a task without our id, choices that are not one class of our control.
+    """
+    try:
+        tasks = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}", BAD_DATA) from None
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
+        raise UserError(f"{path} is no list of tasks with annotations; export it as JSON, not JSON-MIN", BAD_DATA)
+    return [_given(task, number, path) for number, task in enumerate(tasks, start=1)]
+
+
+def _given(task: dict[str, Any], number: int, path: Path) -> Given:
+    place = f"task {task.get('id', number)}"
+    try:
+        name = task["data"][ID]
+        said = {
+            _label(result)
+            for annotation in task["annotations"]
+            if not annotation.get("was_cancelled")
+            for result in annotation["result"]
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        helps = f"expected data.{ID}, and annotations whose result is one choice of {CONTROL!r}, as {CONFIG} has it"
+        raise UserError(f"{path}, {place} is not of this campaign: {helps}", BAD_DATA) from None
+    if len(said) > 1:
+        raise UserError(f"{path}, {place} ({name}) has different labels: {', '.join(sorted(said))}; settle on one", BAD_DATA)
+    return Given(str(name), said.pop() if said else "", place)
+
+
+def _label(result: dict[str, Any]) -> str:
+    (label,) = result["value"]["choices"] if result["from_name"] == CONTROL else (None,)
+    if not isinstance(label, str):
+        raise TypeError
+    return label
