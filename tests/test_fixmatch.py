@@ -22,7 +22,7 @@ from mmal_cli.loop import run_active_learning
 from tests import tiny
 
 CPU = torch.device("cpu")
-SMALL = ["train.epochs=3", "train.batch_size=8", "train.fixmatch.mu=2", "regimes.low.cycles=2"]
+SMALL = ["train.epochs=3", "train.batch_size=8", "train.fixmatch.mu=2", "train.min_epoch_samples=32", "regimes.low.cycles=2"]
 
 
 def recipe(**settings) -> Train:

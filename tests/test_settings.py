@@ -204,8 +204,10 @@ def test_a_wrong_key_in_a_file_names_the_file_and_the_nearest_key(tmp_path):
 @pytest.mark.parametrize("name", plugins.names("protocols", ".yaml"))
 def test_every_protocol_resolves(name):
     for regime in ("low", "mid", "high"):
-        overlay = [name] if name in ("quick", "self-sl", "semi-sl") else []
-        assert isinstance(resolve(dataset("own" if overlay else name), regime, "badge", overlay)[0], Settings)
+        overlay = [name] if name in ("quick", "self-sl") else []
+        paradigm = name if name == "semi-sl" else None
+        of = dataset("own" if overlay or paradigm else name)
+        assert isinstance(resolve(of, regime, "badge", overlay, paradigm=paradigm)[0], Settings)
 
 
 def test_print_config_shows_values_and_sources(tiny_data, mmal):
