@@ -53,7 +53,7 @@ def sweep(
     deterministic: show.Deterministic = False,
     progress: show.Progress = "auto",
 ) -> None:
-    """Run all cells of a grid: datasets x regimes x query methods x modality dropout x seeds.
+    """Run all cells of a grid: datasets x regimes x query methods x modality dropout x paradigms x seeds.
 
     What is done is not run again, whoever made it; what is begun goes on.
     A failed cell never stops the others and keeps its traceback in error.txt;
