@@ -12,7 +12,11 @@ from torch import Tensor
 
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError, unknown
+from mmal_cli.core.paradigms import SELF_SL, SEMI_SL
+from mmal_cli.core.place import NO_MODDROP
 from mmal_cli.pool import KNOWN_NEEDS, PoolView
+
+ENDS = (f"-{SELF_SL}", f"-{SEMI_SL}", NO_MODDROP)  # a run's folder would be read as that of another method
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,12 @@ def load_method(name: str, options: Mapping[str, Any]) -> Method:
     """Loads a query method by name or path; options become the types that its `query` declares.
 
     Raises:
-        UserError: no NEEDS, something unknown in it, an option that `query` does not take or of another type.
+        UserError: a name that ends as folders of runs do, no NEEDS, something unknown in it, an option that `query` does not
+            take or of another type.
     """
     module, label = plugins.load("queries", name, "query method", must_have="query"), plugins.label(name)
+    if label.endswith(ENDS):
+        raise UserError(f"query method {label} ends as folders of runs do ({', '.join(ENDS)}); give its file another name")
     if not hasattr(module, "NEEDS"):
         raise UserError(f"query method {label} has no NEEDS; say what it reads: NEEDS = {{'logits'}}; see docs/extending.md")
     for need in module.NEEDS:

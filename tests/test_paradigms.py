@@ -21,6 +21,7 @@ from mmal_cli.core.place import Place
 from mmal_cli.core.protocol import Train
 from mmal_cli.core.settings import resolve
 from mmal_cli.core.tuned import Point, Tuned
+from mmal_cli.method import load_method
 
 QMS = "badge", "random"
 SEMI = Place(dataset="cifar10", regime="low", moddrop=True, paradigm="semi-sl", qm="badge", seed=3)
@@ -91,6 +92,13 @@ def test_folders_and_places_are_one(tmp_path):
     for paradigm in ("st", "self-sl", "semi-sl"):
         place = SEMI.model_copy(update={"paradigm": paradigm, "qm": "fast-st"})
         assert runs.place_of(Path(place.folder, "seed-3")) == place
+
+
+def test_a_method_whose_name_ends_as_a_folder_does_is_refused(tmp_path):
+    path = tmp_path / "mine-semi-sl.py"
+    path.write_text("NEEDS = set()\ndef query(view, size, rng): ...\n")
+    with pytest.raises(UserError, match=r"query method mine-semi-sl ends as folders of runs do .*; give its file another name"):
+        load_method(str(path), {})
 
 
 def test_what_came_later_is_no_part_of_older_runs_identity():
