@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -33,12 +33,10 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     state = _read(path, device)
     if state is None:
         fitted = fit()
-        whole = io.BytesIO()  # in memory, so that a full disk is met by Python and is an OSError
         weights = fitted.model.state_dict()
-        torch.save({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation}, whole)
-        payload = whole.getvalue()
+        whole = packed({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation})
         with files.atomic(path) as part:
-            part.write_bytes(sha256(payload).digest() + payload)
+            part.write_bytes(whole)
         return fitted
     model = build(train.modalities, train.classes, cell.settings, dropout, seed=0).to(device)
     model.load_state_dict(state["weights"])
@@ -86,9 +84,23 @@ def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     """What is kept, or None."""
     if not path.exists():
         return None
-    whole = path.read_bytes()
+    state = unpacked(path.read_bytes(), device)
+    if state is None:
+        log.warning("%s is damaged, so the first model is trained again", path)
+    return state
+
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """A file's content: a digest, then the state; in memory, so that a full disk is met by Python and is an OSError."""
+    whole = io.BytesIO()
+    torch.save(dict(state), whole)
+    payload = whole.getvalue()
+    return sha256(payload).digest() + payload
+
+
+def unpacked(whole: bytes, device: torch.device) -> dict[str, Any] | None:
+    """The state in a file's content; None where the digest is another."""
     digest, payload = whole[:DIGEST], whole[DIGEST:]
     if sha256(payload).digest() != digest:
-        log.warning("%s is damaged, so the first model is trained again", path)
         return None
     return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)

@@ -28,6 +28,7 @@ RANKING = (
     "against",
     "value",
     "censored_at",
+    "qm_sha256",
 )  # columns
 
 
@@ -97,6 +98,7 @@ def ranking(result: RankTable) -> Iterator[list[str]]:
     """Headings, then rows, unrounded; what is not defined has no row, what was not reached no value."""
     yield list(RANKING)
     for row in _numbers(result):
+        row["qm_sha256"] = result.own_files.get(row.get("qm"))
         if row.get("value") is not None or "censored_at" in row:
             yield ["" if (cell := row.get(name)) is None else str(cell) for name in RANKING]
 

@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_finished_cycles_and_says_how_to_go_on(tiny_data, tmp_path)
     words += [word for text in [*FAST, "train.epochs=400"] for word in ("--set", text)]
     command = [sys.executable, "-m", "mmal_cli", *map(str, words), "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (tmp_path / "tiny/low/random/seed-0/cycle-00.h5").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -112,7 +112,7 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[Place
 
         show.result(dumps(content(table), indent=2))
     elif format == "csv":
-        columns = ("dataset", "regime", "paradigm", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd")
+        columns = ("dataset", "regime", "paradigm", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd", "qm_sha256")
         show.table("", columns, list(_plain(table, area)), format="csv")
     else:
         variants = {row.variant: row for row in table.rows}
@@ -128,14 +128,14 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[Place
 
 
 def _plain(table: AulcTable, area: Area) -> Iterator[list[str]]:
-    """CSV: one row for each row and subset, unrounded, never times ten."""
+    """CSV: one row for each row and subset, unrounded, never times ten; qm_sha256 of methods that are files of one's own."""
     for row in table.rows:
         place = [row.dataset, row.regime, row.paradigm, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
         for subset, areas in row.subsets.items():
             found = getattr(areas, area)
             numbers = [None, None] if found is None else [found.mean, found.sd]
             weak = "yes" if subset == table.datasets[row.dataset].weak else "no"
-            yield [*place, subset, weak, *("" if number is None else repr(number) for number in numbers)]
+            yield [*place, subset, weak, *("" if number is None else repr(number) for number in numbers), row.qm_sha256 or ""]
 
 
 def _print_one(

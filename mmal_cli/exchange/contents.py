@@ -1,4 +1,4 @@
-"""What a zip of runs holds: run folders below `runs/`, and `export.yaml`, which lists every file with its sha256."""
+"""What a zip of runs holds: run folders below `runs/`, models below `weights/`, and `export.yaml`, a list with every sha256."""
 
 from typing import Literal, Self
 
@@ -9,17 +9,34 @@ from mmal_cli.core.running import RECORD
 
 METRIC = "balanced_accuracy"  # that runs must have to stand in tables
 EXPORT = "export.yaml"
-ROOT = "runs"
+ROOT, WEIGHTS = "runs", "weights"
 PART = r"[A-Za-z0-9_+-][A-Za-z0-9_.+ -]*"  # of a path: no .., nothing hidden, no separator
 FOLDER = rf"^{PART}/{PART}/{PART}/seed-[0-9]+$"
 
 
-class Member(Strict):
+class Packed(Strict):
+    """One file."""
+
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Member(Packed):
     """One file of a run's folder."""
 
     file: str = Field(pattern=r"^(run\.yaml|cycle-[0-9]{2,}\.h5)$")
-    bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Weights(Packed):
+    """The first cycle's model of runs in `folder`, `<dataset>/<regime>`."""
+
+    folder: str = Field(pattern=rf"^{PART}/{PART}$")
+    file: str = Field(pattern=r"^[0-9a-f]{12}\.pt$")
+
+    @property
+    def name(self) -> str:
+        """In the zip."""
+        return f"{WEIGHTS}/{self.folder}/{self.file}"
 
 
 class Exported(Strict):
@@ -48,10 +65,11 @@ class Export(Manifest):
     kind: Literal["export"] = "export"
     mmal: str
     runs: list[Exported] = Field(min_length=1)
+    weights: list[Weights] = []
 
     @model_validator(mode="after")
-    def _each_run_once(self) -> Self:
-        folders = [run.folder for run in self.runs]
-        if len(set(folders)) < len(folders):
-            raise ValueError("runs name a folder twice")
+    def _each_once(self) -> Self:
+        for what, names in (("runs", [run.folder for run in self.runs]), ("weights", [model.name for model in self.weights])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{what} name one twice")
         return self

@@ -1,5 +1,7 @@
 """Runs into one zip: cleaned, audited, then written whole; the same runs give the same bytes."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import zipfile
@@ -7,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmal_cli import __version__
 from mmal_cli.analysis import aulc
@@ -17,8 +19,11 @@ from mmal_cli.core.manifest import Run, check
 from mmal_cli.core.place import Place
 from mmal_cli.core.running import RECORD
 from mmal_cli.exchange import audit, clean
-from mmal_cli.exchange.contents import EXPORT, FOLDER, METRIC, ROOT, Export, Exported, Member
+from mmal_cli.exchange.contents import EXPORT, FOLDER, METRIC, ROOT, Export, Exported, Member, Weights
 from mmal_cli.runs import Runs
+
+if TYPE_CHECKING:
+    from mmal_cli.exchange.weights import Model
 
 SHOWN = 10  # findings of a message
 
@@ -59,7 +64,9 @@ def leaving(found: Runs, cycles: bool) -> list[Leaving]:
     return sorted(chosen, key=lambda run: run.folder)
 
 
-def must_be_clean(runs: Collection[Leaving], logits: bool, allowed: Collection[str] = ()) -> None:
+def must_be_clean(
+    runs: Collection[Leaving], logits: bool, allowed: Collection[str] = (), models: Collection[Model] = ()
+) -> None:
     """Raises UserError, naming file, key and what was found, where anything that would be written may not leave.
 
     Args:
@@ -72,6 +79,9 @@ def must_be_clean(runs: Collection[Leaving], logits: bool, allowed: Collection[s
             for one in audit.findings(str(path), content if isinstance(content, dict) else content[0] | content[1], names):
                 if one.found != seed and not (one.found in allowed and (one.what in names or not run.restricted)):
                     found[one] = None  # once
+    for model in models:
+        told = audit.findings(str(model.path), model.said(), names)
+        found |= dict.fromkeys(one for one in told if one.found not in allowed)
     if found:
         shown = [str(one) for one in found]
         more = [f"and {len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
@@ -87,7 +97,11 @@ def _contents(run: Leaving, logits: bool) -> Iterator[tuple[Path, Any]]:
 
 
 def write(
-    runs: Collection[Leaving], out: Path, logits: bool, on_progress: Callable[[int, int], None] = lambda done, total: None
+    runs: Collection[Leaving],
+    out: Path,
+    logits: bool,
+    models: Collection[Model] = (),
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Export:
     """Writes the zip over an older export, and over nothing else. Time: each file of a cycle read and copied twice."""
     _must_be_ours(out)
@@ -96,8 +110,10 @@ def write(
         for number, run in enumerate(runs):
             on_progress(number, len(runs))
             exported.append(_write_run(archive, run, logits, Path(scratch)))
-        content = [run.model_dump(mode="json") for run in exported]
-        export = Export(id=files.identity({"kind": "export", "runs": content}), mmal=__version__, runs=exported)
+        weights = [_write_model(archive, model, Path(scratch)) for model in models]
+        content = {"runs": exported, "weights": weights}
+        plain = {key: [one.model_dump(mode="json") for one in of] for key, of in content.items()}
+        export = Export(id=files.identity({"kind": "export"} | plain), mmal=__version__, **content)
         export.write(Path(scratch) / EXPORT)
         _add(archive, EXPORT, Path(scratch) / EXPORT)
     on_progress(len(runs), len(runs))
@@ -116,6 +132,16 @@ def _write_run(archive: zipfile.ZipFile, run: Leaving, logits: bool, scratch: Pa
         _add(archive, f"{ROOT}/{run.folder}/{path.name}", made)
         members.append(member)
     return Exported(folder=run.folder, id=run.record.id, restricted=run.restricted, files=members)
+
+
+def _write_model(archive: zipfile.ZipFile, model: Model, scratch: Path) -> Weights:
+    made = scratch / model.path.name
+    made.write_bytes(model.packed())
+    packed = {"bytes": made.stat().st_size, "sha256": files.sha256(made)}
+    weights = Weights(folder=model.folder, file=made.name, **packed)
+    _add(archive, weights.name, made)
+    made.unlink()
+    return weights
 
 
 def _add(archive: zipfile.ZipFile, name: str, path: Path) -> None:

@@ -19,7 +19,7 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run, check
 from mmal_cli.core.place import Place
 from mmal_cli.exchange import clean
-from mmal_cli.exchange.contents import EXPORT, METRIC, Export, Exported, Member
+from mmal_cli.exchange.contents import EXPORT, METRIC, Export, Exported, Packed
 from mmal_cli.runs import Runs, find
 
 TIMES = 100  # as large as the zip all files in it are at most: text is packed 10 to 20 times
@@ -61,7 +61,8 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Export:
     if EXPORT not in infos:
         raise UserError(f"{path} has no {EXPORT}; make it by: mmal export RUNS --out {path.name}", BAD_DATA)
     export = Export.read(_plain_yaml(archive, EXPORT))
-    listed = {run.name(member): member for run in export.runs for member in run.files}
+    listed: dict[str, Packed] = {run.name(member): member for run in export.runs for member in run.files}
+    listed |= {model.name: model for model in export.weights}
     folders = {name for name in infos if name.endswith("/")}
     if other := sorted(listed.keys() ^ (infos.keys() - folders - {EXPORT})):
         found = f"lacks {other[0]}, which is" if other[0] in listed else f"holds {other[0]}, which is not"
@@ -92,7 +93,7 @@ def _plain_yaml(archive: zipfile.ZipFile, name: str) -> zipfile.Path:
     return place
 
 
-def _must_be_whole(archive: zipfile.ZipFile, name: str, member: Member) -> None:
+def _must_be_whole(archive: zipfile.ZipFile, name: str, member: Packed) -> None:
     size = archive.getinfo(name).file_size
     with archive.open(name) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -196,8 +197,14 @@ def write(
     for number, run in enumerate(new):
         on_progress(number, len(new))
         for member in run.files:
-            target = out / run.folder / member.file
-            if not target.exists():
-                with files.atomic(target) as part, archive.open(run.name(member)) as source, part.open("wb") as file:
-                    shutil.copyfileobj(source, file)
+            put(archive, run.name(member), out / run.folder / member.file)
     on_progress(len(new), len(new))
+
+
+def put(archive: zipfile.ZipFile, name: str, target: Path) -> bool:
+    """Writes one file, whole, where there is none; whether it did."""
+    if target.exists():
+        return False
+    with files.atomic(target) as part, archive.open(name) as source, part.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    return True

@@ -78,9 +78,11 @@ def readings(material: Material) -> str:
     """The diagnostics of every cycle and run as CSV, unrounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "paradigm", "moddrop", "regime", "qm", "seed", "cycle", "labels", "measure", "of", "value"])
+    columns = ["dataset", "paradigm", "moddrop", "regime", "qm", "seed", "cycle", "labels", "measure", "of", "value"]
+    writer.writerow([*columns, "qm_sha256"])
     for variant in material.variants:
+        own = {(row.regime, row.qm): row.qm_sha256 or "" for row in variant.rows}
         for key, found in sorted(variant.readings.items()):
             place = [variant.at.dataset, variant.at.paradigm, "on" if variant.at.moddrop else "off", *key]
-            writer.writerows([*place, *reading[:-1], repr(reading.value)] for reading in found)
+            writer.writerows([*place, *reading[:-1], repr(reading.value), own[key[:2]]] for reading in found)
     return text.getvalue()

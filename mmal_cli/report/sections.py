@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from mmal_cli.analysis import figures, style
 from mmal_cli.analysis.figures import Cells
 from mmal_cli.analysis.style import Look
+from mmal_cli.core import own_files
 from mmal_cli.report import drawing
 from mmal_cli.report.gather import Material, Variant
 from mmal_cli.report.markup import Cell, Row, heading, paragraph, section, table
@@ -33,6 +34,7 @@ def ran(material: Material) -> str:
     foot = [
         f"Runs: {done} of {whole} cells (every dataset and variant, regime, method and seed that occurs). Cells not run stay "
         f"empty: {whole - done}. Runs that are not finished: {material.unfinished}.",
+        *own_files.foot(own_files.of(row for variant in material.variants for row in variant.rows)).splitlines(),
         *(f"Warning: {text}" for text in material.unlike),
     ]
     columns = ["regime", *material.methods, "labels"]
