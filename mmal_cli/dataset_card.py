@@ -13,10 +13,11 @@ import numpy as np
 from mmal_cli.core import shards
 from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import RESERVED, UNLABELLED, Dataset
-from mmal_cli.formats import markdown
+from mmal_cli.formats import markdown, short
 
 SMALL = 10  # counts of restricted data below it are not shown
 MANY = 30  # classes that are listed one by one
+LABEL = 80  # characters of a class name that are shown
 ENDS = 10  # of more classes: the most frequent and the rarest
 RESTRICTED = (
     "> **Restricted.** What the agreement on the source says of the data holds for this dataset and all that is made of it. "
@@ -105,7 +106,7 @@ def _classes(dataset: Dataset, splits: Mapping[str, Split]) -> str:
         order.sort(key=lambda c: -shown["train"][c])
         order = order[:ENDS] + order[-ENDS:]
         foot = f"The {ENDS} most frequent in train and the {ENDS} rarest, of {dataset.classes} classes."
-    rows = [[dataset.class_names[c], *(column[c] for column in columns.values())] for c in order]
+    rows = [[short(dataset.class_names[c], LABEL), *(column[c] for column in columns.values())] for c in order]
     return _table(["class", *columns], rows, foot)
 
 
@@ -136,11 +137,12 @@ def _alone(value: float, dataset: Dataset) -> str:
 
 
 def _column(counts: Sequence[int], dataset: Dataset) -> list[str]:
-    """The numbers that a split is made of: where one alone is hidden, so is the next smallest, since the sum is known."""
+    """The numbers that a split is made of: where the sum would tell those that are hidden, so is the next smallest."""
     cells, total = [_alone(count, dataset) for count in counts], sum(counts)
     hidden = [place for place, cell in enumerate(cells) if cell.startswith("<")]
     others = sorted((count, place) for place, count in enumerate(counts) if count and place not in hidden)
-    if len(hidden) == 1 and others:
+    told = len(hidden) == 1 or sum(counts[place] for place in hidden) in (len(hidden), (SMALL - 1) * len(hidden))
+    if hidden and told and others:
         cells[others[0][1]] = "hidden"
     if dataset.restricted:
         return cells

@@ -38,7 +38,8 @@ def findings() -> Iterator[Finding]:
     yield Finding("mmal", f"{__version__}, Python {platform.python_version()} on {sys.platform}")
     yield from packages()
     yield torch_pair()
-    yield from accelerators()
+    if "torch" in sys.modules:  # an import that fails leaves nothing there
+        yield from accelerators()
     yield processor()
     yield disk()
     yield weights()
@@ -63,15 +64,17 @@ def packages() -> Iterator[Finding]:
 
 def torch_pair() -> Finding:
     """Whether torchvision was built for this torch: by what it asks for, and by calling one of its operators."""
-    import torch
-
     name, helps = "torch and torchvision", f"install a pair that belongs together {_again()}"
+    try:
+        import torch
+    except Exception as error:  # not installed, or a library that it loads is not there
+        return Finding(name, f"torch fails: {_first(error)}", False, helps)
     try:
         import torchvision
 
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except Exception as error:  # whatever the two say who do not fit
-        return Finding(name, f"torch {torch.__version__}; torchvision fails: {str(error).splitlines()[0]}", False, helps)
+        return Finding(name, f"torch {torch.__version__}; torchvision fails: {_first(error)}", False, helps)
     found = next((found for text in requires("torchvision") or () if (found := OF_TORCH.match(text))), None)
     asked = (found["asked"] or found["bare"]).strip() if found else ""
     pair = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
@@ -145,6 +148,10 @@ def _said(*words: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _version(package: str) -> str | None:

@@ -44,6 +44,12 @@ def marked(text: str, bold: bool = False, italic: bool = False) -> str:
     return f"{stars}{text}{stars}"
 
 
+def short(text: str, most: int) -> str:
+    """A text on one line, cut at `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 def markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], foot: str, left: int) -> str:
     """A pipe table between its title and its foot; empty rows, which part groups on a terminal, are dropped."""
 

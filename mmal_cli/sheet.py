@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS, LOOK = 6, 256  # samples, and how many first ones they are chosen from
 CELL, GAP, LEFT, TOP, FONT = 160, 8, 96, 24, 13  # pixels
 INK, ABSENT = (40, 70, 130), (200, 200, 200)
+WIDE = 22  # letters of a class name
 CURVES = 3  # channels of a series
 
 
@@ -28,7 +30,7 @@ def draw(folder: Path, dataset: Dataset) -> Image.Image:
     Raises:
         UserError: the dataset is restricted, or a shard is missing.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     if dataset.restricted:
         raise UserError(f"{dataset.name} is restricted: no sample of it is drawn")
@@ -41,9 +43,10 @@ def draw(folder: Path, dataset: Dataset) -> Image.Image:
     some = shards.read_rows(folder / shard.file, rows)
     step = CELL + GAP
     page = Image.new("RGB", (LEFT + len(rows) * step, TOP + len(dataset.modalities) * step), "white")
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(FONT)
+    pen, font = ImageDraw.Draw(page), _font(FONT)
     for column, c in enumerate(some["label"]):
-        title = textwrap.shorten(dataset.class_names[c], 22, placeholder="...")
+        name = " ".join(dataset.class_names[c].split())
+        title = name if len(name) <= WIDE else f"{name[: WIDE - 3]}..."
         pen.text((LEFT + column * step + CELL // 2, TOP // 2), title, "black", font, anchor="mm")
     for row, modality in enumerate(dataset.modalities):
         middle = TOP + row * step + CELL // 2
@@ -88,6 +91,15 @@ def _read(modality: Modality, ids: Sequence[int]) -> str:
     return f"{len(ids)} token ids: {' '.join(map(str, ids))}"
 
 
+def _font(size: int):
+    """The font that matplotlib brings, where it is installed: Pillow's own has no letter beyond ASCII."""
+    from PIL import ImageFont
+
+    spec = find_spec("matplotlib")
+    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if spec else None
+    return ImageFont.truetype(str(path), size - 2) if path and path.is_file() else ImageFont.load_default(size)
+
+
 def _blank() -> Image.Image:
     from PIL import Image
 
@@ -95,11 +107,11 @@ def _blank() -> Image.Image:
 
 
 def _words(text: str, colour: tuple[int, int, int]) -> Image.Image:
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     cell = _blank()
     lines = textwrap.wrap(text, 23, max_lines=9, placeholder=" ...")
-    ImageDraw.Draw(cell).multiline_text((6, 6), "\n".join(lines), colour, ImageFont.load_default(FONT - 1))
+    ImageDraw.Draw(cell).multiline_text((6, 6), "\n".join(lines), colour, _font(FONT - 1))
     return cell
 
 

@@ -83,6 +83,19 @@ def test_of_restricted_data_no_small_count_is_shown_or_can_be_told(tmp_path):
     assert table(text, "Left out") == [["no value", "<10"], ["no ECG", "150"]]
 
 
+def test_small_counts_whose_sum_tells_them_are_hidden_too(tmp_path):
+    labels = {"train": [0] * 40 + [1] + [2], "test": [0] * 30 + [1] * 9 + [2] * 9}
+    present = {split: [[1, 1]] * len(of) for split, of in labels.items()}
+    text = dataset_card.text(tmp_path, made(tmp_path, labels, present, restricted=True))
+    assert table(text, "Classes") == [["p", "hidden", "hidden"], ["q", "<10", "<10"], ["r", "<10", "<10"]]
+
+
+def test_class_names_of_several_lines_or_a_page_are_a_line(tmp_path):
+    dataset = made(tmp_path, LABELS, PRESENT).model_copy(update={"class_names": ["a\n| b", "x" * 3000, "r"]})
+    rows = table(dataset_card.text(tmp_path, dataset), "Classes")
+    assert [row[0] for row in rows] == ["a \\| b", "x" * 77 + "...", "r"]
+
+
 def test_of_many_classes_the_ends_are_shown(tmp_path):
     dataset = tiny.make(tmp_path, train=80, test=40, classes=40)
     rows = table(dataset_card.text(tmp_path, dataset), "Classes")
@@ -109,6 +122,12 @@ def test_what_is_absent_is_not_drawn_and_classes_come_first(tiny_data):
     assert sheet._of_many_classes(np.array([1, 1])) == [0, 1]
     page = sheet.draw(tiny_data, Dataset.read(tiny_data / "dataset.yaml"))
     assert page.size == (sheet.LEFT + 6 * (sheet.CELL + sheet.GAP), sheet.TOP + 2 * (sheet.CELL + sheet.GAP))
+
+
+def test_letters_beyond_ascii_are_drawn():
+    pytest.importorskip("matplotlib")
+    cells = [np.asarray(sheet._words(text, (0, 0, 0))) for text in "üäя"]
+    assert not any(np.array_equal(a, b) for a, b in ((cells[0], cells[1]), (cells[0], cells[2]), (cells[1], cells[2])))
 
 
 @pytest.mark.parametrize("value", [np.zeros(1), np.array([-3.0, 5.0]), np.linspace(0, 1, 400)])

@@ -1,8 +1,11 @@
 """What doctor finds: on this machine, and on machines that lack or mix things up."""
 
 import json
+import os
 import subprocess
+import sys
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +52,18 @@ def test_a_torchvision_that_fails_is_wrong_and_ends_with_2(monkeypatch):
     assert found.found.endswith("torchvision fails: operator torchvision::nms does not exist")
     done = invoke()
     assert (done.exit_code, "WRONG torch and torchvision" in done.stdout) == (2, True)
+
+
+def test_a_torch_that_cannot_be_imported_is_wrong_and_the_rest_is_said(tmp_path):
+    (tmp_path / "torch.py").write_text('raise OSError("libcudart.so.13: cannot open shared object file")')
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, Path(doctor.__file__).parent.parent)))}
+    words = [sys.executable, "-m", "mmal_cli", "doctor", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, env=place, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    found = {one["what"]: one for one in json.loads(done.stdout)}
+    assert found["torch and torchvision"]["found"] == "torch fails: libcudart.so.13: cannot open shared object file"
+    assert found["torch and torchvision"]["ok"] is False
+    assert {"processor", "Slurm"} <= found.keys()
 
 
 def test_a_gpu_that_torch_cannot_use_is_wrong(monkeypatch):

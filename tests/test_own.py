@@ -188,6 +188,24 @@ def test_what_was_interrupted_goes_on(source, made, tmp_path):
     assert (tmp_path / "d" / "train-00000.h5").stat().st_mtime_ns == before
 
 
+def test_an_interrupted_build_is_not_gone_on_with_by_another_card(made, copy):
+    shutil.copytree(made, copy / OUT)
+    for name in ("dataset.yaml", "test-00000.h5"):
+        (copy / OUT / name).unlink()
+    before = {path.name: path.read_bytes() for path in (copy / OUT).iterdir()}
+    rows = fake_own.rows(copy)
+    rows[0]["age"] = "x"
+    fake_own.write_table(copy, rows)
+    refused(copy, 2, "data/clinic/train-00000.h5 belongs to another configuration: sources", "--force to make it anew")
+    fake_own.write_table(copy, fake_own.rows(copy))
+    head, tail = fake_own.CARD.split("modalities:")
+    tail, end = tail.split("weak:")
+    others = "\n".join(sorted(tail.strip("\n").splitlines(), reverse=True))
+    fake_own.write_card(copy, f"{head}modalities:\n{others}\nweak:{end}")
+    refused(copy, 2, "card.order (there ['photo', 'report', 'labs', 'ecg'], asked ['report', 'photo', 'labs', 'ecg'])")
+    assert {path.name: path.read_bytes() for path in (copy / OUT).iterdir()} == before
+
+
 def test_runs_read_the_labelled_rows_alone(made, tmp_path):
     dataset = read(made)
     settings, _ = resolve(dataset, "low", "random", [str(made / "protocol.yaml"), "quick"])
@@ -275,6 +293,40 @@ def test_bad_rows_are_counted_listed_and_cost_only_themselves(copy):
     assert all_samples(copy / OUT).keys() == good - {row[0] for row in out if row[2] == "test sample without label"}
 
 
+def header(shape: str) -> bytes:
+    """The beginning of an .npy file, without any values."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(("content", "detail"), [
+    (header("(10000000000000, 50), }"), "MemoryError"),
+    (header("(100000000000000000000, 50), }"), "OverflowError"),
+    (header("(2, 50 "), "TokenError"),
+    (b"PK\x03\x04no archive", "BadZipFile"),
+])  # fmt: skip
+def test_whatever_an_npy_file_s_bytes_are(tmp_path, content, detail):
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(waveforms.Unusable) as error:
+        waveforms.read(tmp_path / "x.npy", cards.Series(kind="series", column="x", shape=(2, 50)))
+    assert error.value.args == ("waveform unreadable", detail)
+
+
+@pytest.mark.parametrize("scale", ["record", "none"])
+def test_numbers_that_overflow_are_no_waveform(tmp_path, scale):
+    np.save(tmp_path / "x.npy", np.linspace(-1, 1, 100).reshape(2, 50) * 1.7e308)
+    with pytest.raises(waveforms.Unusable, match="values beyond float32"):
+        waveforms.read(tmp_path / "x.npy", cards.Series(kind="series", column="x", shape=(2, 50), scale=scale))
+
+
+def test_a_link_to_itself_is_no_file(copy):
+    (copy / "files" / "loop.png").symlink_to("loop.png")
+    rows = fake_own.rows(copy)
+    rows[0]["photo"] = "files/loop.png"
+    fake_own.write_table(copy, rows)
+    assert gathered(copy).rows.why[0] == ("image file not there", "photo: files/loop.png")
+
+
 def test_a_given_split_is_kept_and_its_odd_values_are_left_out(copy):
     rows = fake_own.rows(copy)
     for k, row in enumerate(rows):
@@ -305,6 +357,16 @@ def test_without_groups_a_share_of_each_class_is_drawn_and_few_move_when_a_row_c
     assert len(set(before.splits["test"]) - set(after.splits["test"])) <= 1
 
 
+def test_a_long_label_does_not_stretch_the_screen(copy):
+    rows = fake_own.rows(copy)
+    for row in rows:
+        row["diagnosis"] = row["diagnosis"].replace("flu", f"flu\n{'x' * 3000}")
+    fake_own.write_table(copy, rows)
+    said = prepare(copy).stdout
+    assert f"label flu {'x' * 33}... " in said
+    assert max(map(len, said.splitlines())) < 100
+
+
 def test_labels_that_are_whole_numbers_are_sorted_as_such(copy):
     rows = fake_own.rows(copy)
     for row in rows:
@@ -323,6 +385,27 @@ def test_ids_of_any_length_and_script_are_kept(copy):
     dataset = read(copy / OUT)
     names = {str(name) for split in dataset.splits for name in shards.read_split(copy / OUT, dataset, split).id}
     assert names == {row["visit"] for row in rows}
+
+
+def test_floats_of_parquet_that_are_whole_are_labels_as_of_csv(copy):
+    """pandas makes floats of whole numbers where a cell is empty."""
+    rows = fake_own.rows(copy)
+    for row in rows:
+        row["diagnosis"] = row["diagnosis"] and str(fake_own.LABELS.index(row["diagnosis"]))
+    fake_own.write_table(copy, rows)
+    before = gathered(copy)
+    labels = [float(row["diagnosis"] or "nan") for row in rows]
+    pl.DataFrame(rows).with_columns(diagnosis=pl.Series(labels)).write_parquet(copy / "v.parquet")
+    fake_own.write_card(copy, table="v.parquet")
+    assert gathered(copy).digest == before.digest
+
+
+def test_a_name_with_brackets_is_no_pattern(copy):
+    for name in ("visits[1].csv", "visits1.csv"):
+        shutil.copy(copy / "visits.csv", copy / name)
+    (copy / "visits1.csv").write_text("none,of,these\n")
+    fake_own.write_card(copy, table="'visits[1].csv'")
+    assert gathered(copy).rows.table.rows == 60
 
 
 def test_series_as_they_are_and_a_tokenizer_of_one_s_own(copy):
@@ -437,6 +520,7 @@ def refused(place, code, *messages, force=()):
         ({"labell": "x"}, "clinic.yaml: unknown key 'labell'; did you mean 'label'?"),
         ({"label": None}, "clinic.yaml: label: Field required"),
         ({"name": "a/b"}, "clinic.yaml: name 'a/b' is to have letters, digits, _ and - alone"),
+        ({"name": "a" * 300}, "is to have letters, digits, _ and - alone, 100 at most"),
         ({"name": "mimic"}, "clinic.yaml: name 'mimic' is that of one of mmal's own protocols"),
         ({"test": "1.5"}, "clinic.yaml: test: Input should be less than 1 (found 1.5)"),
         ({"split": "diagnosis"}, "clinic.yaml: test would have no effect, since split names the column"),
@@ -454,6 +538,7 @@ def refused(place, code, *messages, force=()):
             {"modalities": "{a: {kind: imag}}"},
             "modalities.a: unknown kind 'imag'; did you mean 'image'? (known: image, series, ",
         ),
+        ({"modalities": "{a: {kind: [image]}}"}, """modalities.a: unknown kind "['image']"; did you mean 'image'? (known: """),
         ({"modalities": "{a: {column: x}}"}, "modalities.a: kind is missing; known: image, series, tokens, vector"),
         (
             {"modalities": "{a: {kind: image, column: photo, sise: 64}}"},
@@ -497,6 +582,13 @@ def test_tables_that_cannot_be_read(copy):
     rows = fake_own.rows(copy)
     (copy / "visits.csv").write_text("")
     refused(copy, 3, "visits.csv could not be read as csv (NoDataError")
+    (copy / "visits.csv").write_text(",".join(fake_own.COLUMNS) + "\n" + "ü," * 9, encoding="latin-1")
+    refused(
+        copy,
+        3,
+        "visits.csv could not be read as csv (ComputeError",
+        "expected commas, a heading and UTF-8 (from Latin-1: iconv",
+    )
     (copy / "visits.csv").write_text(",".join(fake_own.COLUMNS) + "\n")
     refused(copy, 3, "visits.csv has no rows")
     (copy / "visits.csv").write_text(",".join((*fake_own.COLUMNS, "visit")) + "\n" + ",".join("a" * 10) + "\n")
@@ -531,6 +623,12 @@ def test_nothing_to_learn_from(copy):
         row["diagnosis"] = "well"
     fake_own.write_table(copy, rows)
     refused(copy, 3, "column 'diagnosis' holds one label alone, 'well'; expected two or more")
+    for row in rows:
+        row["diagnosis"] = ""
+    fake_own.write_table(copy, rows)
+    refused(copy, 3, "column 'diagnosis' has no label in any row that can be used (none was left out)")
+    fake_own.write_table(copy, [{**row, "patient": "p"} for row in fake_own.rows(copy)])
+    refused(copy, 3, "can be used for test (none was left out; column 'patient' holds one group alone)")
 
 
 def test_another_dataset_in_the_folder_is_left_as_it_is(copy):

@@ -12,6 +12,7 @@ from mmal_cli.core.errors import WRONG_USE, UserError, lines, unknown
 from mmal_cli.core.manifest import NAME, Strict, check
 
 MINILM = "minilm"
+LONGEST = 100  # characters of a name
 Column = Annotated[str, Field(min_length=1)]
 Most = Annotated[int, Field(ge=1)]
 
@@ -108,7 +109,8 @@ class Own(Strict):
         """What the dataset depends on: the card, without where things lie."""
         said = self.card.model_dump(mode="json", exclude={"table", "files", "modalities"})
         specs = {name: spec.model_dump(mode="json", exclude={"tokenizer"}) for name, spec in self.specs.items()}
-        return said | {"test": self.test_share, "modalities": specs, "vocabularies": self.vocabularies}
+        order = [*specs]  # that of the columns of `present`, which a mapping does not tell
+        return said | {"test": self.test_share, "modalities": specs, "order": order, "vocabularies": self.vocabularies}
 
     @property
     def test_share(self) -> float | None:
@@ -147,7 +149,7 @@ def read(path: Path) -> Own:
 def _spec(path: Path, name: str, said: dict[str, Any]) -> Spec:
     place = f"{path}: modalities.{name}"
     kind = said.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{place}: {'kind is missing; known: ' + ', '.join(KINDS) if kind is None else _unknown(kind)}")
     return check(KINDS[kind], said, place)
 
@@ -160,8 +162,9 @@ def _unknown(kind: object) -> str:
 
 def _contradictions(card: Card, specs: dict[str, Spec]) -> list[str]:
     found = []
-    if not re.fullmatch(NAME, card.name):
-        found.append(f"name {card.name!r} is to have letters, digits, _ and - alone, since it becomes part of paths")
+    if not re.fullmatch(NAME, card.name) or len(card.name) > LONGEST:
+        limits = f"letters, digits, _ and - alone, {LONGEST} at most"
+        found.append(f"name {card.name!r} is to have {limits}, since it becomes part of paths")
     elif card.name in plugins.names("protocols", ".yaml"):
         found.append(f"name {card.name!r} is that of one of mmal's own protocols, which would be used; give another")
     if card.split and card.test is not None:

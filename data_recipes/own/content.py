@@ -66,7 +66,7 @@ def _look(cells: Mapping[str, str], specs: Mapping[str, Spec], folder: Path, tok
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return Bad(f"{THERE[type(spec)]} file not there", f"{name}: {cell}")
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
                 return Bad(f"{THERE[type(spec)]} file not there", f"{name}: {cell}")
             raise UserError(f"{folder / cell} could not be read: {error.strerror or error}", BAD_DATA) from None
         noted += [f"{name}: {kind}" for kind in kinds]

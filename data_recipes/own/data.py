@@ -94,8 +94,8 @@ class Data:
         card, found = self.own.card, self.found[row]
         said = [self.rows.cells(column)[row] if column else "" for column in (card.id, card.label, card.split, card.group)]
         numbers = [repr(float(values[row])) for _, values in sorted(self.rows.table.numbers.items())]
-        ids = {name: some.tolist() for name, some in found.ids.items()}
-        return [said, numbers, {name: digest.hex() for name, digest in found.digests.items()}, ids]
+        ids = {name: some.tolist() for name, some in sorted(found.ids.items())}
+        return [said, numbers, {name: digest.hex() for name, digest in sorted(found.digests.items())}, ids]
 
 
 def _whole(text: str) -> bool:

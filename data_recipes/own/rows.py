@@ -122,6 +122,8 @@ def split(rows: Rows) -> dict[str, list[int]]:
     card, kept = rows.own.card, rows.kept
     labels, said = rows.cells(card.label), rows.cells(card.split)
     labelled = [row for row in kept if labels[row]]
+    if kept and not labelled:
+        raise UserError(f"column {card.label!r} has no label in any row that can be used ({_said(rows.dropped)})", BAD_DATA)
     if card.split:
         tested = {row for row in labelled if said[row] == "test"}
     elif card.group:
@@ -135,7 +137,9 @@ def split(rows: Rows) -> dict[str, list[int]]:
     }
     for name in ("train", "test"):
         if not parts[name]:
-            raise UserError(f"no row of {rows.own.table.name} can be used for {name} ({_said(rows.dropped)})", BAD_DATA)
+            alone = f"; column {card.group!r} holds one group alone" if card.group and not card.split and labelled else ""
+            why = f"{_said(rows.dropped)}{alone}"
+            raise UserError(f"no row of {rows.own.table.name} can be used for {name} ({why})", BAD_DATA)
     if len({labels[row] for row in labelled}) < 2:
         raise UserError(f"column {card.label!r} holds one label alone, {labels[labelled[0]]!r}; expected two or more", BAD_DATA)
     return {name: found for name, found in parts.items() if found}

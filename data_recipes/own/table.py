@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
+CSV = "commas, a heading and UTF-8 (from Latin-1: iconv -f LATIN1 -t UTF-8)"
+EXACT = 2**53  # floats below it hold every whole number
 SHOWN = 12  # columns that a message lists
 TWICE = "_duplicated_0"  # what polars adds to the name of a column that comes twice
 
@@ -51,7 +53,7 @@ def read(own: Own) -> Table:
     named |= {spec.column for spec in own.specs.values() if not isinstance(spec, Vector)}
     wrong, text, numbers, not_numbers = [], {}, {}, {}
     for column, key in own.columns.items():
-        said = _unfit(frame[column].dtype, column not in named)
+        said = _unfit(frame[column], column not in named)
         if said:
             wrong.append(f"{own.table.name}: column {column!r} ({key}) holds {said}")
     if wrong:
@@ -69,14 +71,17 @@ def _open(own: Own) -> pl.DataFrame:
     if ending is None:
         raise UserError(f"{path} is no table that mmal reads, expected a name that ends in {', '.join(ENDINGS)}")
     try:
-        scan = pl.scan_parquet(path) if ending == ".parquet" else pl.scan_csv(path, infer_schema=False)
+        scan = (  # a name may have brackets, which would be a pattern
+            pl.scan_parquet(path, glob=False) if ending == ".parquet" else pl.scan_csv(path, infer_schema=False, glob=False)
+        )
         there = scan.collect_schema().names()
         if wrong := _lacking(own, there):
             raise UserError(lines(wrong))
         frame = scan.select(list(own.columns)).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        said = "" if own.card.restricted else f": {str(error).splitlines()[0]}"
-        raise UserError(f"{path} could not be read as {ending[1:]} ({type(error).__name__}{said})", BAD_DATA) from None
+        said = type(error).__name__ + ("" if own.card.restricted else f": {str(error).splitlines()[0]}")
+        expected = "" if ending == ".parquet" else f"; expected {CSV}"
+        raise UserError(f"{path} could not be read as {ending[1:]} ({said}){expected}", BAD_DATA) from None
     if not len(frame):
         raise UserError(f"{path} has no rows", BAD_DATA)
     return frame
@@ -96,18 +101,25 @@ def _lacking(own: Own, there: list[str]) -> list[str]:
     return [*found, f"its columns: {', '.join(there[:SHOWN])}{more}"] if found else []
 
 
-def _unfit(dtype: Any, number: bool) -> str:
+def _unfit(column: pl.Series, number: bool) -> str:
     """What is wrong with a column's type; empty where nothing is."""
-    pl = package("polars", "own", "Tables are read")
+    pl, dtype = package("polars", "own", "Tables are read"), column.dtype
     text = dtype in (pl.String, pl.Categorical, pl.Null) or isinstance(dtype, pl.Enum)
-    if text or dtype.is_integer() or (number and dtype.is_numeric()):
+    if text or dtype.is_integer() or (number and dtype.is_numeric()) or (dtype.is_float() and _whole(column)):
         return ""
     return f"{dtype}, expected {'numbers' if number else 'text or whole numbers'}"
 
 
+def _whole(column: pl.Series) -> bool:
+    """Whether floats are whole numbers or empty: pandas makes floats of whole numbers where a cell is empty."""
+    found = column.fill_nan(None).drop_nulls()
+    return bool(((found == found.round()) & (found.abs() < EXACT)).all())
+
+
 def _texts(column: pl.Series, empty: list[str]) -> list[str]:
     pl = package("polars", "own", "Tables are read")
-    text = column.cast(pl.String).fill_null("")
+    whole = column.fill_nan(None).cast(pl.Int64) if column.dtype.is_float() else column
+    text = whole.cast(pl.String).fill_null("")
     bare = text.str.strip_chars()
     return pl.select(pl.when(bare.is_in(["", *empty])).then(pl.lit("")).otherwise(bare)).to_series().to_list()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmal_cli.core.manifest import Dataset
 
 STAGE = 1.5
+LABEL = 40  # characters of a label that are shown
 
 CardFile = Annotated[
     Path, typer.Argument(metavar="CARD.yaml", help="Names a table and says what its columns are: docs/datasets/own.md.")
@@ -55,11 +56,15 @@ def prepare_own(
 
 
 def _refuse_another(out: Path, recipe: Mapping[str, Any]) -> None:
-    """Nothing beside another dataset is touched."""
-    from mmal_cli.core import datasets, files
+    """Nothing beside another dataset is touched, be it complete or not."""
+    from mmal_cli.core import build, datasets, files, shards
 
+    helps = "choose another --out, or --force to make it anew"
     if (out / datasets.MANIFEST).exists():
-        files.must_match(out, datasets.read(out).recipe, recipe, "choose another --out, or --force to make it anew")
+        files.must_match(out, datasets.read(out).recipe, recipe, helps)
+    for path in sorted(out.glob(build.SHARDS)):  # of a build that was interrupted
+        if found := shards.read_head(path):
+            files.must_match(path, found[0]["recipe"], recipe, helps)
 
 
 def _list_dropped(out: Path, found: Data) -> None:
@@ -94,10 +99,14 @@ def _say(out: Path, dataset: Dataset, kept: bool) -> None:
 
 def _rows(dataset: Dataset) -> list[list[str]]:
     """Samples, classes, present modalities and what else there is to count, split by split."""
+    from mmal_cli.formats import short
+
     counts = [dataset.counts[split] for split in dataset.splits]
     rows = [["samples", *(f"{files.samples:,}" for files in dataset.splits.values())]]
     for number, name in enumerate(dataset.class_names):
-        rows.append([f"label {name}", *(f"{of['classes'][number]:,}" if "classes" in of else "" for of in counts)])
+        rows.append(
+            [f"label {short(name, LABEL)}", *(f"{of['classes'][number]:,}" if "classes" in of else "" for of in counts)]
+        )
     if "groups" in counts[0]:
         rows.append(["groups", *(f"{of['groups']:,}" for of in counts)])
     for kind, before in (("present", "with "), ("noted", "")):

@@ -48,8 +48,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Writes a text file whole that nobody but its owner may read (mode 0600), from its first byte on."""
-    with atomic(path) as part, os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+    with atomic(path) as part, os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text.encode())
 
 
 def read_yaml(path: Path, helps: str = "", code: int = BAD_DATA) -> Any:
