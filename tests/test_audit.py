@@ -20,6 +20,9 @@ PLANTED = [
     ("$HOME/cache", "a home folder"),
     ("home/alice", "a home folder"),
     ("../secret/x", "a path that leads out"),
+    ("s3://bucket/alice/x", "an address of files"),
+    ("ssh://node17/data", "an address of files"),
+    ("http://node17:8888/x", "a host name"),
     ("alice.b@lab.example", "an e-mail address"),
     ("10.0.17.4:8080", "an IP address"),
     ("at [fe80::1ff:fe23:4567:890a]", "an IP address"),
@@ -27,9 +30,13 @@ PLANTED = [
     ("subject_id", "a name of MIMIC's identifiers"),
     ("labs.HADM_ID", "a name of MIMIC's identifiers"),
     ("the stay_id's", "a name of MIMIC's identifiers"),
+    ("subjectId", "a name of MIMIC's identifiers"),
     ("10000032", "a number as MIMIC's identifiers are"),
     ("hadm 20000019, 20000020", "a number as MIMIC's identifiers are"),
     ("stay_30000153", "a number as MIMIC's identifiers are"),
+    ("subject10000032", "a number as MIMIC's identifiers are"),
+    ("id10000032.csv", "a number as MIMIC's identifiers are"),
+    ("study 40689238", "a number as MIMIC's identifiers are"),
     ("files/p1000/p10000032/s40689238", "a number as MIMIC's identifiers are"),
 ]
 HARMLESS = [
@@ -48,6 +55,8 @@ HARMLESS = [
     "+/-0.1, n/a, a / b",
     "https://arxiv.example/abs",
     "query_options.mine.net=3",
+    "--set query_options.mine.local=3",
+    "0.1.0+a10000032",
     "student_id",
 ]
 
@@ -75,7 +84,10 @@ def test_keys_are_looked_at_too():
     assert found({"config": {"subject_id": 3}}) == [("config.subject_id", "a name of MIMIC's identifiers")]
 
 
-@pytest.mark.parametrize("content", [{"n": 10_000_032}, {"n": [1, 10_000_032]}, {"n": np.array([5, 10_000_032])}])
+@pytest.mark.parametrize(
+    "content",
+    [{"n": 10_000_032}, {"n": [1, 10_000_032]}, {"n": 10_000_032.0}, {"n": 40_689_238}, {"n": np.array([5, 10_000_032])}],
+)
 def test_a_number_of_a_patient_is_found(content):
     assert found(content) == [("n", "a number as MIMIC's identifiers are")]
 
@@ -116,6 +128,7 @@ COMMANDS = [
     ("--data /mnt/home/alice/x/share", "--data data/share"),
     ("--data 'my data/share'", "--data data/share"),
     ("--out /mnt/scratch/runs --seed 3", "--seed 3"),
+    ("--campaign '/mnt/scratch/of Alice' --seed 3", "--seed 3"),
     ("--qm ./methods/mine.py", "--qm mine.py"),
     ("--with ../a/over.yaml --with quick", "--with over.yaml --with quick"),
     ("--pretrained /p/share/seed-3/", "--pretrained pretrained/share/seed-3"),

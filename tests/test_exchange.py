@@ -176,7 +176,7 @@ DAMAGE = [
     (lambda found: found | {FIRST + "/cycle-00.h5": bytes(5_000_000)}, "would unpack to 5,"),
     (lambda found: found | {LIST: b"kind: run\n"}, "results.zip/export.yaml holds 'run', expected kind 'export'"),
     (lambda found: found | {LIST: found[LIST].replace(b"format: 1", b"format: 2")}, "has format 2, this mmal"),
-    (lambda found: found | {LIST: b"a: &x [1]\nb: *x\n"}, "results.zip/export.yaml has aliases"),
+    (lambda found: found | {LIST: b"a: &x [1]\nb: *x\n"}, "results.zip/export.yaml has aliases or tags"),
     (lambda found: found | {LIST: b"a: [\n"}, "results.zip/export.yaml is not a YAML file"),
     (
         lambda found: found | {LIST: found[LIST].replace(b"share/low/random", b"../../x/random/y")},
@@ -219,7 +219,7 @@ def test_a_zip_that_is_cut_flipped_or_none(tmp_path, mmal_in, sent):
         (tmp_path / "bad.zip").write_bytes(data)
         refused(mmal_in("import", "bad.zip"), 3, "bad.zip is damaged, or not made by mmal export", "have it sent again")
     refused(mmal_in("import", "none.zip"), 3, "none.zip not found; make one by: mmal export RUNS --out none.zip")
-    refused(mmal_in("import", "theirs"), 3, "theirs not found")
+    refused(mmal_in("import", "theirs"), 3, "theirs is a folder; pack it by: mmal export theirs --out results.zip")
     assert not (tmp_path / "runs").exists()
 
 

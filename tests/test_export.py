@@ -220,7 +220,8 @@ def test_an_older_export_is_written_over_and_nothing_else(tmp_path, export):
     (tmp_path / "a.zip").write_text("mine")
     labs.made_by_others(tmp_path / "b.zip", {"thesis.txt": b"mine"})
     before = labs.tree(tmp_path)
-    for name in ("mine", "a.zip", "b.zip"):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("mine", "a.zip", "b.zip", "pipe"):
         refused(export("runs", "--out", name), 2, f"{name} is not an older export; choose another --out")
     assert labs.tree(tmp_path) == before
 

@@ -142,6 +142,34 @@ def test_a_path_that_is_no_folder_or_no_file(tmp_path, tiny_data):
     assert caught.value.code == WRONG_USE
 
 
+@pytest.mark.parametrize("text", ["a: 2026-13-45", "a: " + "9" * 5000])
+def test_a_value_that_cannot_be_read(tmp_path, text):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"run.yaml is not a YAML file: "):
+        files.read_yaml(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("config", {}, "config.settings is None, expected keys and values"),
+        ("config", {"settings": 3}, "config.settings is 3, expected keys and values"),
+        ("config", {"settings": {"model": None}}, "config.settings.model is None, expected keys and values"),
+        ("config", {"settings": {}, "own_files": ["a"]}, "config.own_files is ['a'], expected keys and values"),
+        ("inputs", {"dataset": "a"}, "inputs.dataset is 'a', expected keys and values"),
+        ("made", {"command": "mmal al-run --qm don't"}, 'made.command is "mmal al-run --qm don\'t", expected words of a shell'),
+        ("made", {"command": 3}, "made.command is 3, expected words of a shell"),
+    ],
+)
+def test_a_record_that_readers_would_stumble_over(tmp_path, key, value, message):
+    whole = {"format": 1, "kind": "run", "id": "0", "config": {"settings": {}}, "inputs": {}, "cycles": [], "made": {}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(whole))
+    Run.read(tmp_path / "run.yaml")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(whole | {key: value}))
+    with pytest.raises(UserError, match=re.escape(f"run.yaml: {message}")):
+        Run.read(tmp_path / "run.yaml")
+
+
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path

@@ -60,7 +60,7 @@ def read_yaml(path: Path, helps: str = "", code: int = BAD_DATA) -> Any:
         raise UserError(f"{path} not found" + (f"; make it by: {helps}" if helps else ""), code) from None
     except OSError as error:
         raise UserError(f"{path} could not be read: {error.strerror or error}", code) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no YAML, no text, no such day, too long a number
         raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}", code) from None
 
 

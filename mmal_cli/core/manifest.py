@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mmal_cli import __version__
-from mmal_cli.core import files
+from mmal_cli.core import files, record
 from mmal_cli.core.errors import BAD_DATA, WRONG_USE, UserError
 
 FORMAT = 1
@@ -166,6 +166,12 @@ class Run(Manifest):
     inputs: dict[str, Any]
     cycles: list[Cycle]
     made: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if wrong := record.contradiction(self.config, self.inputs, self.made):
+            raise ValueError(wrong)
+        return self
 
 
 def check(model: type[T], raw: Any, place: str, code: int = WRONG_USE) -> T:

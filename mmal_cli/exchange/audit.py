@@ -19,16 +19,18 @@ WHAT = {
     "a home folder": r"(?<![\w/])~[\w.-]*[/\\][^\s\"']*|(?<![\w-])(?i:home|users)[/\\][\w.-]+|\$HOME\b|%USERPROFILE%",
     "a path that leads out": r"(?<![\w.])\.\.[/\\][^\s\"']*",
     "an IP address": r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
+    "an address of files": r"(?i)\b(?!https?:|file:)[a-z][a-z0-9+.-]*://[^\s\"']+",
     "an e-mail address": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    "a host name": r"\b[\w-]+(?:\.[\w-]+)*\.(?i:local|lan|internal|intranet|edu|com|org)\b",
-    "a name of MIMIC's identifiers": r"(?i)(?<![^\W_])(?:subject|hadm|stay|icustay|study)_id(?![^\W_])",
-    # subject_id, hadm_id and stay_id begin with 1, 2, 3; folders p1..., ECG studies s4...
-    "a number as MIMIC's identifiers are": r"(?<![A-Za-z0-9.])(?:[1-3]|p1|s4)\d{7}(?![A-Za-z0-9])",
+    # an option's own name may be one of these: --set query_options.mine.local=3
+    "a host name": r"(?i)\b[\w-]+(?:\.[\w-]+)*\.(?:local|lan|internal|intranet|edu|com|org)\b(?!=)|\bhttps?://[\w-]+(?![\w.-])",
+    "a name of MIMIC's identifiers": r"(?i)(?<![^\W_])(?:subject|hadm|stay|icustay|study)[_ -]?id(?![^\W_])",
+    # subject_id, hadm_id, stay_id and ECGs' study_id begin with 1, 2, 3, 4; no part of a hash, nor the date of a version
+    "a number as MIMIC's identifiers are": r"(?<![0-9.])(?:(?<=(?i:id))|(?<![A-Fa-f]))(?<!dev)[1-4]\d{7}(?![A-Za-z0-9])",
 }
 PATTERNS = {what: re.compile(pattern) for what, pattern in WHAT.items()}
 COLONS = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")  # an IPv6 address, or a time
 TEXT = "SUO"  # kinds of arrays
-LOW, HIGH = 10_000_000, 40_000_000  # of 8-digit identifiers
+LOW, HIGH = 10_000_000, 50_000_000  # of 8-digit identifiers
 
 
 class Finding(NamedTuple):
@@ -82,6 +84,8 @@ def _texts(content: Any, key: str) -> Iterator[tuple[str, str]]:
         yield key, content.decode("utf-8", "replace")
     elif isinstance(content, int) and not isinstance(content, bool):
         yield key, str(content)
+    elif isinstance(content, float) and content.is_integer():
+        yield key, str(int(content))
     elif isinstance(content, np.ndarray):
         yield from _of_array(content, key)
     elif isinstance(content, Mapping):

@@ -15,6 +15,7 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 from mmal_cli.core.manifest import Run
 
 MADE = ("mmal", "command", "seconds", "versions", "commit", "device")
+MINE = {"--out", "--campaign"}  # options that say where something was put
 POSITIONS = ("labelled", "selected", "validation")
 # what of restricted data is known to be an aggregate; a test holds the metrics beside those that runs have
 DATASET = {"name", "id", "classes", "modalities", "weak", "ceiling", "restricted"}
@@ -77,7 +78,7 @@ def cycle(path: Path, run: Run, number: int, logits: bool) -> tuple[dict[str, np
 
 
 def command(text: str, dataset: str) -> str:
-    """A command without paths: data and pretrained encoders where mmal puts them, no --out, of other paths the last part."""
+    """A command without paths: what was read where mmal puts it, not where the rest went, of other paths the last part."""
     words = shlex.split(text)
     kept = []
     for before, word in zip(["", *words], words, strict=False):
@@ -85,7 +86,7 @@ def command(text: str, dataset: str) -> str:
             word = f"data/{dataset}"
         elif before == "--pretrained":
             word = f"pretrained/{dataset}/{_last(word)}"
-        if "--out" not in (before, word):
+        if not MINE & {before, word}:
             kept.append(word if before in ("--data", "--pretrained") else _without_path(word))
     return shlex.join(kept)
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,12 +155,12 @@ def _add(archive: zipfile.ZipFile, name: str, path: Path) -> None:
 
 
 def _must_be_ours(out: Path) -> None:
-    try:
-        with zipfile.ZipFile(out) as archive:
-            ours = EXPORT in archive.namelist()
-    except FileNotFoundError:
+    if not out.exists():
         return
-    except (zipfile.BadZipFile, OSError):
-        ours = False
+    ours = False
+    with suppress(zipfile.BadZipFile, OSError):
+        if out.is_file():  # a device or a pipe may have no end
+            with zipfile.ZipFile(out) as archive:
+                ours = EXPORT in archive.namelist()
     if not ours:
         raise UserError(f"{out} is not an older export; choose another --out")

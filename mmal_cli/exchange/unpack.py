@@ -24,6 +24,9 @@ from mmal_cli.runs import Runs, find
 
 TIMES = 100  # as large as the zip all files in it are at most: text is packed 10 to 20 times
 MOST, MOST_YAML = 2**30, 2**25  # bytes of a file
+MOST_TOKENS, DEPTH = 2**21, 50  # of a YAML file: as many as the list of thousands of runs with all files of cycles has
+OPEN = yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken | yaml.FlowMappingStartToken | yaml.FlowSequenceStartToken
+CLOSED = yaml.BlockEndToken | yaml.FlowMappingEndToken | yaml.FlowSequenceEndToken
 MACHINE = {"seconds", "peak_memory_mb", "asked", "deterministic"}  # of a cycle; not what was measured, or not always there
 
 
@@ -38,6 +41,8 @@ class Plan:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, Export]]:
     """A zip and its list, after every name, size and sha256 was checked; what is damaged is a UserError (exit 3)."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; pack it by: mmal export {path} --out results.zip", BAD_DATA)
     if not path.is_file():
         raise UserError(f"{path} not found; make one by: mmal export RUNS --out {path.name}", BAD_DATA)
     with ExitStack() as stack:
@@ -83,11 +88,14 @@ def _must_be_plain(path: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _plain_yaml(archive: zipfile.ZipFile, name: str) -> zipfile.Path:
-    """The place of a YAML file that refers to nothing inside itself: such text could unfold without end."""
-    place = zipfile.Path(archive, name)
+    """The place of a YAML file as mmal export writes it: others could unfold without end, or fill the memory."""
+    place, depth = zipfile.Path(archive, name), 0
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(place.read_bytes(), files.Loader)):
-            raise UserError(f"{place} has aliases, which mmal export never writes", BAD_DATA)
+        for number, token in enumerate(yaml.scan(place.read_bytes(), files.Loader)):
+            depth += isinstance(token, OPEN) - isinstance(token, CLOSED)
+            if isinstance(token, yaml.AliasToken | yaml.TagToken) or depth > DEPTH or number > MOST_TOKENS:
+                found = "aliases or tags" if isinstance(token, yaml.AliasToken | yaml.TagToken) else "too much in it"
+                raise UserError(f"{place} has {found}, which mmal export never writes", BAD_DATA)
     except yaml.YAMLError as error:
         raise UserError(f"{place} is not a YAML file: {str(error).splitlines()[0]}", BAD_DATA) from None
     return place
@@ -146,7 +154,7 @@ def _place(run: Run, name: str) -> Place:
 def _must_be_the_same(folder: Path, there: Run, name: str, run: Run) -> None:
     """Refuses another run of the same seed; what does not tell of the numbers may differ."""
     a, b = files.flatten(_measured(there)), files.flatten(_measured(run))
-    differ = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    differ = [key for key in sorted(a.keys() | b.keys()) if repr(a.get(key)) != repr(b.get(key))]  # NaN is not equal to itself
     if differ:
         said = ", ".join(f"{key} (there {a.get(key)!r}, in the zip {b.get(key)!r})" for key in differ[:3])
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
