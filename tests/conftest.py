@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,9 @@ import tiny
 import torch
 import yaml
 from sweeps import FAST
+from typer.testing import CliRunner
 
-from mmal_cli import sweep
+from mmal_cli import app, sweep
 from mmal_cli.core import grid
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start: tiny networks only lose by threads
@@ -32,6 +33,18 @@ def tiny_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def mmal():
+    """Runs `mmal` in this process, which spares importing torch each time; returns what a process would have."""
+
+    def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        with chdir(cwd or Path()):
+            done = CliRunner().invoke(app.build(), list(map(str, words)), catch_exceptions=False)
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process():
     """Runs `mmal` as a user does, in a process of its own; returns the finished process."""
 
     def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,11 +16,13 @@ def blocks(name: str) -> list[tuple[str, str, str]]:
     return re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", page, flags=re.M | re.S)
 
 
-def run(name: str, place: Path) -> tuple[Path, str]:
+def run(name: str, place: Path, links: Mapping[str, Path] | None = None, seconds: int = 300) -> tuple[Path, str]:
     """Runs a page below a place; the folder that it worked in, and all that its commands printed as results."""
     programs, work = place / "bin", place / "work"
     programs.mkdir()
     work.mkdir()
+    for link, folder in (links or {}).items():
+        (work / link).symlink_to(folder)
     for program, words in (("mmal", "-W error -m mmal_cli"), ("python", "-W error")):
         (programs / program).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
         (programs / program).chmod(0o755)
@@ -30,7 +33,7 @@ def run(name: str, place: Path) -> tuple[Path, str]:
             (work / file).write_text(content, encoding="utf-8")
         elif language == "sh":
             command = ["bash", "-ec", content]
-            done = subprocess.run(command, capture_output=True, text=True, cwd=work, env=env, timeout=300, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, cwd=work, env=env, timeout=seconds, check=False)
             assert done.returncode == 0, f"{content}{done.stderr}"
             said += done.stdout
     return work, said

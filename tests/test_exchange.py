@@ -256,3 +256,18 @@ def test_real_runs_go_out_and_come_in(tmp_path, mmal_in, tiny_data):
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         assert not any(str(tiny_data.parent).encode() in archive.read(name) for name in archive.namelist())
+
+
+def test_another_method_by_another_protocol_is_refused_and_options_of_methods_are_not(tmp_path, mmal_in, sent):
+    labs.write(tmp_path / "ours", labs.record())
+    sent(labs.record(0, "badge", {"train": {"lr": 0.2}}))
+    before = labs.tree(tmp_path / "ours")
+    done = mmal_in("import", "results.zip", "--out", "ours")
+    refused(
+        done,
+        3,
+        "results.zip: share/low/badge/seed-0 and ours/share/low/random/seed-0 stand in one table, but differ in train.lr",
+    )
+    assert labs.tree(tmp_path / "ours") == before
+    sent(labs.record(0, "badge", {"train": {"lr": 0.1}, "query_options": {"badge": {"x": 1}}}))
+    assert mmal_in("import", "results.zip", "--out", "ours").exit_code == 0

@@ -16,11 +16,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 GPU = torch.device("cuda", 0)
 
 
-def test_deterministic_training_gives_the_same_bits(tmp_path):
+@pytest.mark.parametrize("paradigm", ["st", "semi-sl"])
+def test_deterministic_training_gives_the_same_bits(tmp_path, paradigm):
     tiny.make(tmp_path)
     dataset = Dataset.read(tmp_path / "dataset.yaml")
     encoders = ["model.encoders.image=efficientnet", "train.augmentation=randaug"]
-    settings, _ = resolve(dataset, "low", "bald", ["quick"], [*FAST, *encoders])
+    settings, _ = resolve(dataset, "low", "bald", ["quick"], [*FAST, *encoders], paradigm=paradigm)
     split = load_split(tmp_path, dataset, "train").to(GPU)
     with deterministic():
         taught = split, tiny.pool(split, range(60), range(60, 90)), torch.arange(60, 90), settings, 0.5

@@ -142,6 +142,14 @@ def test_a_path_that_is_no_folder_or_no_file(tmp_path, tiny_data):
     assert caught.value.code == WRONG_USE
 
 
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    (tmp_path / "card.yaml").write_text("modalities:\n  v: {kind: image}\n  w: {kind: image, kind: vector}\nmodalities: {}\n")
+    with pytest.raises(UserError, match=r"card.yaml is not a YAML file: 'modalities' stands twice, again in line 4"):
+        files.read_yaml(tmp_path / "card.yaml")
+    (tmp_path / "card.yaml").write_text("a: &one {lr: 1}\nb: {<<: *one, lr: 2, on: {lr: 3}}\n")
+    assert files.read_yaml(tmp_path / "card.yaml")["b"] == {"lr": 2, True: {"lr": 3}}
+
+
 @pytest.mark.parametrize("text", ["a: 2026-13-45", "a: " + "9" * 5000])
 def test_a_value_that_cannot_be_read(tmp_path, text):
     (tmp_path / "run.yaml").write_text(text)

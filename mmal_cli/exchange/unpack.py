@@ -184,7 +184,7 @@ def _must_be_free(archive: zipfile.ZipFile, exported: Exported, out: Path) -> No
 
 
 def _must_stand_together(found: Runs, records: Mapping[str, Run]) -> None:
-    """Refuses runs that `mmal aulc` could not average with those that are there, by its own words."""
+    """Refuses runs that `mmal aulc` could not average with those that are there, or would warn of beside them, by its words."""
     rows = {_place(run, name).row for name, run in records.items()}
     names = {run.config["dataset"] for run in records.values()}
     there = {str(folder): run for folder, run in found.finished.items()}
@@ -193,6 +193,9 @@ def _must_stand_together(found: Runs, records: Mapping[str, Run]) -> None:
         aulc.rows({name: run for name, run in there.items() if _place(run, name).row in rows} | records, METRIC)
     except UserError as error:
         raise UserError(f"{error}; nothing was imported, choose another --out", error.code) from None
+    known = {*aulc.unlike(there), *aulc.unlike(records)}  # among those of one lab they are its own affair
+    if apart := [text for text in aulc.unlike(there | records) if text not in known]:
+        raise UserError(f"{apart[0]}; nothing was imported, choose another --out", BAD_DATA)
 
 
 def write(
