@@ -3,12 +3,13 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as xml
 from collections import Counter
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,13 @@ from sweeps import FAST, until
 from typer.testing import CliRunner
 
 from mmal_cli import app
-from mmal_cli.annotation import asking, journal, label_studio
-from mmal_cli.annotation.campaign import Ask
+from mmal_cli.annotation import answering, asking, batch, journal, label_studio
+from mmal_cli.annotation.campaign import Ask, Campaign
 from mmal_cli.annotation.journal import Answer
 from mmal_cli.cell import Cell
 from mmal_cli.core import running, shards
-from mmal_cli.core.manifest import UNLABELLED, Dataset, Run
+from mmal_cli.core.errors import UserError
+from mmal_cli.core.manifest import UNLABELLED, Cycle, Dataset, Run
 from mmal_cli.core.settings import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,6 +200,37 @@ def test_a_batch_whose_file_is_lost_is_written_again_and_in_another_format(place
     assert not (CAMPAIGN / "cycle-01.yaml").exists()
 
 
+def test_a_labelling_interface_that_people_added_to_stays(place):
+    ask("--format", "label-studio")
+    (CAMPAIGN / label_studio.CONFIG).write_text("<View>mine</View>")
+    ask("--again", "--format", "label-studio")
+    assert (CAMPAIGN / label_studio.CONFIG).read_text() == "<View>mine</View>"
+
+
+def test_a_campaign_that_was_moved_goes_on_where_it_is(place):
+    fill()
+    shutil.move(CAMPAIGN, "our campaign")
+    said = mmal("answer", "our campaign/ask-00.csv").stderr
+    (command,) = (line.removeprefix("go on: ") for line in said.splitlines() if line.startswith("go on: "))
+    mmal(*shlex.split(command)[1:], "--gpu", "none", "--progress", "none")
+    assert Path("our campaign/ask-01.csv").exists()
+    assert not CAMPAIGN.exists()
+
+
+def test_a_full_disk_leaves_nobody_at_work(place, monkeypatch):
+    mmal("answer", fill())
+
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.os, "fdopen", lambda file, mode: nullcontext(Full()))
+        assert "No space left on device; make room or take another folder" in ask(code=3).stderr
+    assert not (CAMPAIGN / running.RUNNING).exists()
+    ask()
+
+
 def test_a_file_in_the_way_is_never_written_over(place):
     mmal("answer", fill())
     (CAMPAIGN / "ask-01.csv").write_text("somebody's")
@@ -322,6 +355,9 @@ WRONG = {  # what is done to a filled table -> what is said
     "empty": (lambda t: "", "has columns none; expected one called id"),
     "label studio's table": (lambda t: t.replace("order", "annotation_id", 1), "expected its export as JSON"),
     "not json": (lambda t: "[" + t, "is not JSON"),
+    "nested": (lambda t: "[" * 100_000, "is not JSON"),
+    "quotation mark": (lambda t: t.replace("class", '"class', 1), "look at its quotation marks"),
+    "long head": (lambda t: '"' + "x" * 200_000 + t, "look at its quotation marks"),
     "json of something": (lambda t: '{"a": 1}', "is no list of tasks with annotations"),
 }
 
@@ -363,9 +399,48 @@ def test_tables_as_excel_saves_them(place, delimiter):
     assert journal.labels(journal.read(CAMPAIGN)) == {row["id"]: truth(row["id"]) for row in table()}
 
 
+@pytest.mark.parametrize("name", ["An\udcffna", "An\nna"])
+def test_a_name_that_nobody_can_read_is_refused(place, name):
+    assert "expected a name in readable characters" in mmal("answer", fill(), "--by", name, code=2).stderr
+    assert not (CAMPAIGN / "answers").exists()
+
+
+def given(ids, guesses=("a",)):
+    """Batch 0 of these ids, before it is written."""
+    one = dict.fromkeys(guesses, [(0, 0.5)] * len(ids))
+    cycle = Cycle(number=0, labels=1, best_epoch=0, validation={}, metrics={}, seconds={}, peak_memory_mb=0.0)
+    return Ask(id="0", campaign="0", asked=ids, guesses=one, answers=0, labels_id="0", cycle=cycle, made={})
+
+
+def test_modalities_may_be_called_as_our_columns_are():
+    text = batch.text(given(["s1"], ["label", "id", "label+id"]), ["x", "y"])
+    assert text.splitlines()[0] == (
+        "order,id,label,modality label,modality label p,modality id,modality id p,label+id,label+id p"
+    )
+    assert [(row.id, row.label) for row in batch.read(text, Path("ask-00.csv"))] == [("s1", "")]
+
+
+def test_a_note_whose_quotation_mark_nothing_closes_swallows_no_rows():
+    with pytest.raises(UserError, match="look at its quotation marks"):
+        batch.read('id,label,note\ns1,x,"hm\ns2,y,\n', Path("x.csv"))
+    text = '\nid,label,note\ns1,x,5" wide\ns2,y,"so ""called"""\n'
+    assert [row.id for row in batch.read(text, Path("x.csv"))] == ["s1", "s2"]
+
+
+def test_ids_that_lost_their_zeros_are_recognised(tmp_path):
+    (tmp_path / "x.csv").write_text("id,label\n7,x\n8,x\n")
+    ask = given(["007", "070"])
+    campaign = Campaign(id="0", config={}, inputs={}, class_names=["x", "y"], command="")
+    with pytest.raises(UserError) as refused:
+        answering.take(tmp_path / "x.csv", tmp_path, campaign, [ask], None, False)
+    assert "id '7' was never asked for; did you mean '007'" in str(refused.value)
+    assert str(refused.value).endswith("line 3: id '8' was never asked for")
+
+
 def test_files_that_are_not_there_or_belong_nowhere(place):
     assert "nothing.csv not found; expected a filled ask-00.csv" in mmal("answer", "nothing.csv", code=3).stderr
     Path("latin.csv").write_bytes("id,label\né,ü\n".encode("latin-1"))
+    assert "data could not be read: Is a directory" in mmal("answer", "data", code=3).stderr
     assert "save it as CSV UTF-8" in mmal("answer", "latin.csv", code=3).stderr
     shutil.copytree(CAMPAIGN, "campaigns/tiny/random")
     said = mmal("answer", "latin.csv", code=2).stderr
@@ -488,6 +563,12 @@ def test_who_was_slower_decides_again_on_what_the_quicker_said(tmp_path):
     assert not list((tmp_path / "answers").glob("*.part"))
 
 
+@pytest.mark.parametrize("name", ["An\u2028na", "An\x85na", "An\nna"])
+def test_a_journal_is_read_whatever_counts_as_the_end_of_a_line_elsewhere(tmp_path, name):
+    journal.append(tmp_path, lambda there: [line("a", "x", by=name), line("b", "x")])
+    assert [(answer.id, answer.by) for answer in journal.read(tmp_path)] == [("a", name), ("b", None)]
+
+
 PEOPLE, FILES = 4, 10
 PERSON = """
 import sys
@@ -574,8 +655,17 @@ def test_a_damaged_journal_or_campaign_is_named(place):
     first.unlink()
     assert f"{first} is missing, 000002.jsonl is there" in ask(code=3).stderr
     first.write_text(text)
-    shutil.copy(CAMPAIGN / "cycle-00.yaml", CAMPAIGN / "cycle-02.yaml")
-    assert "cycle-02.yaml is not cycle 1" in mmal("answer", CAMPAIGN / "ask-00.csv", code=3).stderr
+    first.write_text("")
+    assert f"{first} is damaged or edited" in mmal("answer", CAMPAIGN / "ask-00.csv", code=3).stderr
+    first.write_text(text)
+    ask()
+    first.write_text(text.partition("\n")[0] + "\n")  # whole lines are gone
+    for words in (ask, lambda code: mmal("answer", CAMPAIGN / "ask-00.csv", code=code)):
+        said = words(code=3).stderr
+        assert "5 samples are answered there, a model learnt from 6; bring back what it was" in " ".join(said.split())
+    first.write_text(text)
+    shutil.copy(CAMPAIGN / "cycle-00.yaml", CAMPAIGN / "cycle-03.yaml")
+    assert "cycle-03.yaml is not cycle 2" in mmal("answer", CAMPAIGN / "ask-00.csv", code=3).stderr
 
 
 def test_answers_need_nothing_but_the_campaign_s_folder(place):

@@ -1,14 +1,14 @@
 """Takes a filled file into the journal, all of it or nothing: who is unknown, what contradicts, what is still empty."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mmal_cli.annotation import batch, journal, label_studio
 from mmal_cli.annotation.batch import Given
-from mmal_cli.annotation.campaign import Ask, Campaign
+from mmal_cli.annotation.campaign import Ask, Campaign, must_hold
 from mmal_cli.annotation.journal import Answer
 from mmal_cli.core.errors import BAD_DATA, UserError, lines
 
@@ -32,7 +32,9 @@ def read(path: Path) -> list[Given]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} not found; expected a filled ask-00.csv, or Label Studio's export as JSON", BAD_DATA) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror}", BAD_DATA) from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} could not be read as UTF-8 text: {error}; save it as CSV UTF-8", BAD_DATA) from None
     of_label_studio = text.lstrip()[:1] in ("[", "{")
     return (label_studio if of_label_studio else batch).read(text, path)
@@ -49,6 +51,7 @@ def take(path: Path, folder: Path, campaign: Campaign, asks: Sequence[Ask], by: 
 
     def decide(there: list[Answer]) -> list[Answer]:
         known = journal.labels(there)
+        must_hold(folder, asks, known)
         if wrong := _wrong(given, asked, known, campaign.class_names, revise):
             raise UserError(_refusal(path, wrong, len(given)))
         said = {row.id: row.label for row in given if row.label}
@@ -74,7 +77,7 @@ def _wrong(
     for row in given:
         label, before = row.label, known.get(row.id)
         if row.id not in asked:
-            found.append(f"{row.place}: id {row.id!r} was never asked for")
+            found.append(f"{row.place}: id {row.id!r} was never asked for{_with_zeros(row.id, asked)}")
         elif label and label not in class_names:
             found.append(f"{row.place}: unknown label {label!r} of {row.id}{_near(label, class_names)}")
         elif label and said.setdefault(row.id, label) != label:
@@ -82,6 +85,12 @@ def _wrong(
         elif label and before not in (None, label) and not revise:
             found.append(f"{row.place}: {row.id} is {label} here and was answered {before}; to take that back: --revise")
     return found
+
+
+def _with_zeros(name: str, asked: Iterable[str]) -> str:
+    """A spreadsheet makes 7 of 007."""
+    lost = [known for known in asked if name and known.lstrip("0") == name]
+    return f"; did you mean {lost[0]!r}, before a spreadsheet took its zeros away? have the column id as text" if lost else ""
 
 
 def _near(label: str, class_names: Sequence[str]) -> str:

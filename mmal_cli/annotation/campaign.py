@@ -1,5 +1,6 @@
 """A campaign's folder: `campaign.yaml` says what it is, `cycle-00.yaml` and so on what was asked, `answers/` what was said."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -73,9 +74,14 @@ def begin(folder: Path, wanted: Campaign) -> Campaign:
     if not (folder / RECORD).exists():
         return wanted
     found = Campaign.read(folder / RECORD)
-    helps = f"it goes on with: {found.command}; for another campaign choose another --campaign"
+    helps = f"it goes on with: {goes_on(folder, found)}; for another campaign choose another --campaign"
     files.must_match(folder, found.identity, wanted.identity, helps)
     return found
+
+
+def goes_on(folder: Path, campaign: Campaign) -> str:
+    """The command of the next ask, with the folder as it is called now: it may have been moved."""
+    return f"{campaign.command} --campaign {shlex.quote(str(folder))}"
 
 
 def place_of(number: int) -> str:
@@ -129,6 +135,17 @@ def keep_run(folder: Path, campaign: Campaign, found: Sequence[Ask]) -> None:
 def answered(asked: Sequence[str], labels: Mapping[str, str]) -> int:
     """How many of some samples have a label."""
     return sum(name in labels for name in asked)
+
+
+def must_hold(folder: Path, found: Sequence[Ask], labels: Mapping[str, str]) -> None:
+    """Refuses a journal that has fewer answers than a model learnt from: what was answered once is never gone by itself."""
+    learnt = max((ask.answers for ask in found), default=0)
+    if len(labels) < learnt:
+        raise UserError(
+            f"{folder / 'answers'} is damaged or edited: {len(labels)} samples are answered there, "
+            f"a model learnt from {learnt}; bring back what it was",
+            BAD_DATA,
+        )
 
 
 def find(file: Path, given: Path | None) -> Path:

@@ -100,7 +100,8 @@ def _files(campaign: Path) -> list[Path]:
 def _lines(path: Path) -> list[Answer]:
     found = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = path.read_text(encoding="utf-8")
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
             found.append(check(Answer, json.loads(line), f"{path}, line {number}", BAD_DATA))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or edited ({error}); bring back what it was", BAD_DATA) from None

@@ -56,7 +56,7 @@ def read(text: str, path: Path) -> list[Given]:
     """
     try:
         tasks = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}", BAD_DATA) from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
         raise UserError(f"{path} is no list of tasks with annotations; export it as JSON, not JSON-MIN", BAD_DATA)

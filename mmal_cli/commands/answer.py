@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmal_cli import show
+from mmal_cli.core.errors import UserError
 
 if TYPE_CHECKING:
     from mmal_cli.annotation.answering import Taken
@@ -37,13 +38,15 @@ def answer(file: File, campaign: Folder = None, by: By = None, revise: Revise = 
     from mmal_cli.annotation import answering
     from mmal_cli.annotation import campaign as campaigns
 
+    if by is not None and not by.isprintable():
+        raise UserError(f"--by {by!r}: expected a name in readable characters")
     place = campaigns.find(file, campaign)
     found = campaigns.Campaign.read(place / campaigns.RECORD, helps="mmal ask")
     asks = campaigns.asks(place, found)
     taken = answering.take(file, place, found, asks, by, revise)
     _say(taken, asks)
     if asks and all(name in taken.labels for name in asks[-1].asked):
-        show.note(f"go on: {found.command}")
+        show.note(f"go on: {campaigns.goes_on(place, found)}")
     show.result(taken.file or f"nothing new: {shlex.quote(str(place))}")
 
 

@@ -82,7 +82,6 @@ def ask(
     cell = Cell(dataset, qm, regime, seed, resolved)
     place = campaign or campaigns.default(cell)
     words = ["mmal", "ask", "--data", folder, "--qm", qm, "--size", size, "--regime", regime, "--seed", seed, *chosen(*asked)]
-    words += [] if campaign is None else ["--campaign", campaign]
     command = shlex.join(map(str, words)) + " --deterministic" * deterministic
     wanted = campaigns.begin(place, campaigns.of(cell, command))
     if dataset.restricted:
@@ -118,6 +117,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, format: s
             if claim is None:
                 raise UserError(f"{place}: another mmal ask is at work there; wait for its end")
             found, labels = campaigns.asks(place, campaign), journal.labels(journal.read(place))
+            campaigns.must_hold(place, found, labels)
             if found and not again and (done := campaigns.answered(found[-1].asked, labels)) < len(found[-1].asked):
                 _stay(place, campaign, found, done, format)
                 return
@@ -211,7 +211,7 @@ def _publish(place: Path, campaign: Campaign, found: Sequence[Ask], format: str)
     path = _file(place, found[-1], format)
     if path.exists() or not found[-1].asked:
         return None
-    if format == "label-studio":
+    if format == "label-studio" and not (place / label_studio.CONFIG).exists():  # people add to it what they need to see
         files.write_text(place / label_studio.CONFIG, label_studio.config(campaign.class_names))
     files.write_text(path, (batch if format == "csv" else label_studio).text(found[-1], campaign.class_names))
     return path

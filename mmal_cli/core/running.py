@@ -19,7 +19,6 @@ from mmal_cli.core.manifest import Strict, check
 RUNNING, ERROR, RECORD = "running.yaml", "error.txt", "run.yaml"
 BEAT = 5.0  # seconds between two signs of life
 STALE = 120.0  # seconds without one, after which a run counts as abandoned: file systems in a network may show it late
-
 State = Literal["done", "running", "failed", "part", "todo"]
 
 
@@ -107,14 +106,19 @@ def _created(path: Path, text: str) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not _fresh(path):
             _put_aside(path)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
-            file.write(text)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+        except OSError:
+            path.unlink(missing_ok=True)  # else it would look for a while as if somebody ran there
+            raise
     except FileExistsError:
         if path.exists():
             return False
-        raise UserError(f"{path.parent} could not be written: it is a file; choose another --out", BAD_DATA) from None
+        raise UserError(f"{path.parent} could not be written: it is a file; choose another folder", BAD_DATA) from None
     except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror}; choose another --out", BAD_DATA) from error
+        raise UserError(f"{path} could not be written: {error.strerror}; make room or take another folder", BAD_DATA) from error
     return True
 
 

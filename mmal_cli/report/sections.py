@@ -54,7 +54,8 @@ def _budget(variant: Variant, regime: str) -> str:
 def curves(material: Material) -> str:
     """A figure for each dataset and variant: rows are regimes, columns subsets."""
     lead = paragraph(
-        f"Test {METRIC} against labels: mean over seeds, the band is one standard deviation on each side. Rows are regimes, "
+        f"Test {METRIC} (regime campaign: of validation) against labels: mean over seeds, the band is one standard deviation "
+        "on each side. Rows are regimes, "
         "columns the modalities given at test time; many columns go on below. Partly predictive subsets are shown times 1 / "
         "ceiling (the title says so)."
     )
