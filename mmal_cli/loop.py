@@ -22,10 +22,10 @@ from mmal_cli.core.running import RECORD
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, load_split, shrunk, subset_name, subsets
 from mmal_cli.device import device_name, forget_peak_memory, peak_memory_mb
-from mmal_cli.method import Method, load_method
+from mmal_cli.method import Method, load_method, select
 from mmal_cli.metrics import metrics
 from mmal_cli.model import build
-from mmal_cli.pool import Pool, PoolView, Predictions, Subset, checked
+from mmal_cli.pool import Pool, PoolView, Predictions, Subset
 from mmal_cli.predict import dropout_masks, predict
 from mmal_cli.start import start
 from mmal_cli.train import Fitted, fit
@@ -181,8 +181,7 @@ def _run_cycle(bench: Bench, number: int, path: Path, on_epoch: Callable[[int], 
     selected = torch.empty(0, dtype=torch.int64)
     if number < settings.budget.cycles - 1:
         view = view_of(fitted, bench.train, pool, bench.method.needs, masks, number, settings.budget.cycles)
-        asked = bench.method.query(view, settings.budget.query, chance("query"))
-        selected = checked(asked, view, settings.budget.query, bench.method.name)
+        selected = select(bench.method, view, settings.budget.query, chance("query"))
     clock.append(time.monotonic())
     cycle = Cycle(
         number=number,

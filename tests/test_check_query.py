@@ -117,6 +117,11 @@ BROKEN = {  # what a body does wrong -> the body, the checks that fail, what the
         [ORDER, ABSENT],
         "of 6 samples change once the pool stands in another order; expected the same ones",
     ),
+    "reads labels out of positions in the first cycle": (
+        "return index[top(score + 1e3 * (index % 3 == 0) * (view.cycle == 0), size)]",
+        [ORDER, ABSENT],
+        "of 6 samples change once the pool stands in another order; expected the same ones",
+    ),
     "draws from the first half": (
         "half = max(size, len(index) // 2)\nreturn index[:half][torch.randperm(len(index[:half]), generator=rng)[:size]]",
         [ORDER, ABSENT],
@@ -131,6 +136,11 @@ BROKEN = {  # what a body does wrong -> the body, the checks that fail, what the
         "chosen = index[top(score, size)]\nindex.add_(1)\nreturn chosen",
         ["inputs untouched"],
         "unlabelled.index, first at (0,): found ",
+    ),
+    "turns what it reads": (
+        "chosen = top(score, size)\nlogits.t_()\nreturn index[chosen]",
+        ["inputs untouched"],
+        "unlabelled.logits: found torch.float32 of shape (5, 40), expected torch.float32 of shape (40, 5) as before the query",
     ),
     "wants two modalities": (
         "first, second, *_ = view.modalities\nreturn index[top(score, size)]",
@@ -208,6 +218,7 @@ def test_json_holds_the_rows(mine):
             "error: option lambda0 of query method grace: Input should be less than or equal to",
         ),
         (["random", "--option", "x"], "error: --option 'x' is not of the form NAME=VALUE, for instance: --option alpha=0.5"),
+        (["random", "--option", "x=[1"], "error: --option x=[1: '[1' is not a YAML value"),
         (["random", "--pools", "1000,ten"], "error: --pools '1000,ten' is neither none nor numbers from 100 on, for instance:"),
         (["random", "--pools", "10"], "error: --pools '10' is neither none nor numbers from 100 on"),
     ],

@@ -154,6 +154,13 @@ def test_gated_leaves_an_absent_modality_out_of_gates_and_sum():
         gated.Fusion(2, 1, "relu")
 
 
+@pytest.mark.parametrize("name", ["cross", "transformer"])
+@pytest.mark.parametrize("heads", [0, 3, 2.0, True])
+def test_heads_are_a_whole_number_that_divides_the_width(name, heads):
+    with pytest.raises(UserError, match=rf"{name}: \d layers of {heads} heads: at least 1 of each, and heads must divide"):
+        build(images("a", "b"), 5, small(fusion=name, fusion_options={"heads": heads}), 0.0, 7)
+
+
 def test_cross_hears_the_others_and_not_itself():
     """Without its feed-forward part and with one layer, a modality of two gets the other's value, whatever the scores."""
     fusion = made("cross", 2, layers=1).eval()

@@ -23,9 +23,9 @@ from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Split, keep, load_split, shrunk, split_of, subset_name, subsets
 from mmal_cli.device import device_name, forget_peak_memory, peak_memory_mb
 from mmal_cli.loop import view_of
-from mmal_cli.method import load_method
+from mmal_cli.method import load_method, select
 from mmal_cli.metrics import metrics
-from mmal_cli.pool import Pool, checked
+from mmal_cli.pool import Pool
 from mmal_cli.predict import dropout_masks, predict
 from mmal_cli.start import validation_of
 from mmal_cli.train import Fitted, fit
@@ -87,7 +87,7 @@ def ask(
     selected = torch.empty(0, dtype=torch.int64)
     if size:
         view = view_of(fitted, split, pool, method.needs, masks, number, max(cell.settings.budget.cycles, number + 2))
-        selected = checked(method.query(view, size, chance("query")), view, size, method.name)
+        selected = select(method, view, size, chance("query"))
     guesses = _guesses(fitted, split, selected, masks)
     clock.append(time.monotonic())
     cycle = Cycle(

@@ -13,7 +13,7 @@ from data_recipes.workers import processes
 from mmal_cli.bench._turns import in_turns
 from mmal_cli.core.seeds import generator
 from mmal_cli.device import forget_peak_memory, resident_peak
-from mmal_cli.method import load_method
+from mmal_cli.method import answer, load_method
 from mmal_cli.pool import PoolView, Predictions
 
 POOL, CLASSES, WIDTH, PICKS, LABELLED = 60_000, 100, 256, 5_000, 5_000
@@ -137,12 +137,12 @@ def cost(
     For a process of its own; Linux alone can tell the bytes of a query from those before it.
     """
     torch.set_num_threads(1)
-    query = load_method(name, options or {}).query
-    query(view_of(500, name, labelled, classes), 10, generator(0, "query"))  # what libraries need once
+    method = load_method(name, options or {})
+    answer(method, view_of(500, name, labelled, classes), 10, generator(0, "query"))  # what libraries need once
     view = view_of(pool, name, labelled, classes)
     forget_peak_memory(torch.device("cpu"))
     before, started = resident_peak(), time.perf_counter()
-    query(view, picks, generator(0, "query"))
+    answer(method, view, picks, generator(0, "query"))
     seconds = time.perf_counter() - started
     return seconds, resident_peak() - before, sum(x.nbytes for x in tensors(view.unlabelled))
 

@@ -1,7 +1,6 @@
 """Asks a query method, each time with tensors of its own, and says what went wrong in the method's own file."""
 
 import random
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ import torch
 
 from mmal_cli.checking._views import chance, copied, lend
 from mmal_cli.core.errors import UserError
-from mmal_cli.method import Method, load_method
+from mmal_cli.method import Broken, Method, answer, load_method
 from mmal_cli.pool import PoolView, checked
 
 SEEDS = range(5)
@@ -94,21 +93,10 @@ def ask_with(method: Method, view: PoolView, size: int, seed: int = 0, world: in
     kept = replace(view, unlabelled=replace(view.unlabelled, index=index))  # a method may write into its own
     with _world(world) as strange:
         try:
-            found = method.query(view, size, rng)
-        except UserError:
-            raise
-        except Exception as error:
-            raise Wrong(f"asked for {size} of {len(index)}: {_told(error, method.query)}") from error
+            found = answer(method, view, size, rng)
+        except Broken as error:
+            raise Wrong(str(error)) from error
     return Answer(checked(found, kept, size, method.name).tolist(), not torch.equal(before, rng.get_state()), tuple(strange))
-
-
-def _told(error: Exception, query: Callable) -> str:
-    """Where a method broke, in its own file if it can be told, and on what."""
-    own = getattr(getattr(query, "func", query), "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    last = ([frame for frame in frames if own and frame.filename == own.co_filename] or frames)[-1]
-    needs = "; NEEDS must name all that is read" if "'NoneType'" in str(error) else ""
-    return f"{last.filename.rpartition('/')[2]}, line {last.lineno}: {type(error).__name__}: {error}{needs}"
 
 
 @contextmanager

@@ -56,7 +56,10 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(f"--option {text!r} is not of the form NAME=VALUE, for instance: --option alpha=0.5")
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--option {text}: {value!r} is not a YAML value") from None
 
 
 def _pools(text: str) -> tuple[int, ...]:

@@ -2,6 +2,9 @@
 
 import hashlib
 import importlib
+import sys
+import traceback
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -53,16 +56,29 @@ def source(path: Path) -> bytes:
 
 
 def _execute(path: Path, what: str) -> ModuleType:
-    """The module that a file of the user's own makes; nothing is written beside it."""
+    """The module that a file of the user's own makes; nothing is written beside it, what it prints is no result."""
     module = ModuleType(f"mmal_plugin_{path.stem}")
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look up the module that they stand in
     try:
-        exec(compile(source(path.resolve()), str(path), "exec"), module.__dict__)
+        with redirect_stdout(sys.stderr):
+            exec(compile(source(path.resolve()), str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        raise UserError(f"{what} file {path}, line {error.lineno}: {error.msg}") from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise UserError(f"{what} file {path}{line}: {error.msg}") from error
     except ImportError as error:
         raise UserError(f"{what} file {path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{what} file {path}: {told(error, str(path))}") from error
     return module
+
+
+def told(error: BaseException, file: str | None) -> str:
+    """Where a plugin broke, the last place in its own file if there is one, and on what."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{last.filename.rpartition('/')[2]}, line {last.lineno}: {said}"
 
 
 def label(name: str) -> str:

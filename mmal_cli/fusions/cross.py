@@ -22,7 +22,7 @@ class Fusion(nn.Module):
         self, modalities: int, width: int, layers: int = 2, heads: int = 4, feedforward: int = 512, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if layers < 1 or heads < 1 or width % heads:
+        if type(heads) is not int or layers < 1 or heads < 1 or width % heads:
             raise ValueError(f"{layers} layers of {heads} heads: at least 1 of each, and heads must divide the width, {width}")
         self.types = nn.Parameter(torch.randn(modalities, width) * 0.02)
         self.layers = nn.ModuleList(_Layer(width, heads, feedforward, dropout) for _ in range(layers))

@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         super().__init__()
         if missing not in WAYS:
             raise ValueError(f"missing is {missing!r}, expected one of {', '.join(WAYS)}")
-        if layers < 1 or heads < 1 or width % heads:
+        if type(heads) is not int or layers < 1 or heads < 1 or width % heads:
             raise ValueError(f"{layers} layers of {heads} heads: at least 1 of each, and heads must divide the width, {width}")
         layer = nn.TransformerEncoderLayer(
             width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=True
