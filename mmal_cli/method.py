@@ -77,7 +77,7 @@ def answer(method: Method, view: PoolView, size: int, rng: torch.Generator) -> T
         Broken: it raised what is no UserError, or ended the process.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), torch.set_grad_enabled(torch.is_grad_enabled()):  # after it, as before
             return method.query(view, size, rng)
     except UserError:
         raise

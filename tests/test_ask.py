@@ -498,6 +498,7 @@ def test_an_export_is_taken(place):
         tasks[1]["annotations"] = [annotation("class 0", cancelled=True)]
         tasks[2]["annotations"] += [annotation(truth(tasks[2]["data"]["sample_id"]))]
         tasks[3]["annotations"] = [annotation("")]
+        tasks[4]["annotations"][0]["result"].insert(0, {"from_name": "note", "type": "textarea", "value": {"text": ["?"]}})
 
     said = mmal("answer", exported(change)).stderr
     assert "3 new, 0 there already, 3 without a label" in said
@@ -516,22 +517,29 @@ def no_id(tasks):
     del tasks[1]["data"]["sample_id"]
 
 
-def disagreement(tasks):
-    tasks[1]["annotations"] = [annotation("class 0"), annotation("class 1")]
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (other_control, "task 71 is not of this campaign: expected data.sample_id"),
         (two_choices, "one choice of 'label', as label-studio.xml has it"),
         (no_id, "task 71 is not of this campaign"),
-        (disagreement, "has different labels: class 0, class 1; settle on one"),
     ],
 )
 def test_an_odd_export_is_refused(place, change, said):
     ask("--format", "label-studio")
     assert said in mmal("answer", exported(change), code=3).stderr
+    assert not (CAMPAIGN / "answers").exists()
+
+
+def test_annotators_who_disagree_are_named_task_by_task(place):
+    def change(tasks):
+        for task in tasks[1:3]:
+            task["annotations"] = [annotation("class 0"), annotation("class 1")]
+
+    ask("--format", "label-studio")
+    said = mmal("answer", exported(change), code=2).stderr
+    for number, row in ((71, table()[1]), (72, table()[2])):
+        assert f"task {number}: {row['id']} is class 1 here and class 0 above" in said
     assert not (CAMPAIGN / "answers").exists()
 
 

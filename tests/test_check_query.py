@@ -122,6 +122,11 @@ BROKEN = {  # what a body does wrong -> the body, the checks that fail, what the
         [ORDER, ABSENT],
         "of 6 samples change once the pool stands in another order; expected the same ones",
     ),
+    "reads labels out of positions of a pool that is not small": (
+        "return index[top(score + 1e3 * (index % 3 == 0) * (len(index) > 60), size)]",
+        [ORDER, ABSENT],
+        "of 6 samples change once the pool stands in another order; expected the same ones",
+    ),
     "draws from the first half": (
         "half = max(size, len(index) // 2)\nreturn index[:half][torch.randperm(len(index[:half]), generator=rng)[:size]]",
         [ORDER, ABSENT],

@@ -121,6 +121,7 @@ def test_a_number_that_yaml_reads_as_text_becomes_a_number():
         ("low", [], ["train.epoch=3"], r"--set train.epoch=3: unknown key 'train.epoch'; did you mean 'epochs'\?"),
         ("low", [], ["train.lr"], r"--set 'train.lr' is not of the form key=value"),
         ("low", [], ["train.lr=fast"], r"--set train.lr=fast: train.lr: .*number.*found 'fast'"),
+        ("low", [], ["cycles=2"], r"--set cycles=2: unknown key 'cycles'$"),
         ("low", ["quik"], [], r"unknown protocol 'quik'; did you mean 'quick'\?"),
         ("low", ["./none.yaml"], [], r"protocol file ./none.yaml not found"),
         ("low", [], ["regimes.low.start=5D"], r"budget start is '5D', expected a number, a multiple of the classes"),

@@ -49,10 +49,10 @@ def _prediction(subset: str, guess: tuple[int, float], ask: Ask, number: int, cl
 
 
 def read(text: str, path: Path) -> list[Given]:
-    """The answers of an export, one for each task; skipped annotations say nothing, several must agree.
+    """The answers of an export, one for each annotation, or an empty one; skipped annotations and other controls say nothing.
 
     Raises:
-        UserError: not such an export, a task without our id, choices that are not one class of our control.
+        UserError: not such an export, a task without our id, annotations of other controls alone, more choices than one.
     """
     try:
         tasks = json.loads(text)
@@ -60,29 +60,24 @@ def read(text: str, path: Path) -> list[Given]:
         raise UserError(f"{path} is not JSON: {error}", BAD_DATA) from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "annotations" in task for task in tasks):
         raise UserError(f"{path} is no list of tasks with annotations; export it as JSON, not JSON-MIN", BAD_DATA)
-    return [_given(task, number, path) for number, task in enumerate(tasks, start=1)]
+    return [given for number, task in enumerate(tasks, start=1) for given in _given(task, number, path)]
 
 
-def _given(task: dict[str, Any], number: int, path: Path) -> Given:
+def _given(task: dict[str, Any], number: int, path: Path) -> list[Given]:
     place = f"task {task.get('id', number)}"
     try:
         name = task["data"][ID]
-        said = {
-            _label(result)
-            for annotation in task["annotations"]
-            if not annotation.get("was_cancelled")
-            for result in annotation["result"]
-        }
+        said = [_label(one["result"]) for one in task["annotations"] if not one.get("was_cancelled") and one["result"]]
     except (KeyError, TypeError, ValueError, AttributeError):
         helps = f"expected data.{ID}, and annotations whose result is one choice of {CONTROL!r}, as {CONFIG} has it"
         raise UserError(f"{path}, {place} is not of this campaign: {helps}", BAD_DATA) from None
-    if len(said) > 1:
-        raise UserError(f"{path}, {place} ({name}) has different labels: {', '.join(sorted(said))}; settle on one", BAD_DATA)
-    return Given(str(name), said.pop() if said else "", place)
+    return [Given(str(name), label, place) for label in dict.fromkeys(said) or [""]]
 
 
-def _label(result: dict[str, Any]) -> str:
-    (label,) = result["value"]["choices"] if result["from_name"] == CONTROL else (None,)
+def _label(results: list[dict[str, Any]]) -> str:
+    """What an annotation says by our control, whatever else it says."""
+    (own,) = (result for result in results if result["from_name"] == CONTROL)
+    (label,) = own["value"]["choices"]
     if not isinstance(label, str):
         raise TypeError
     return label

@@ -193,7 +193,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         first = first | {"loc": first["loc"][:-1], "msg": " or: ".join(said)}
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model)), n=1)
+        last = str(first["loc"][-1])
+        near = difflib.get_close_matches(last, sorted(_keys(model) - {last}), n=1)  # it may be right in another place
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     said = "expected keys and values" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
     found = "" if first["type"] == "missing" else f" (found {_shown(first['input'])})"
