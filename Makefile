@@ -15,7 +15,7 @@ DEMO_SEEDS := 0 1
 DEMO_JOBS := 2
 DEMO_RUNS := $(foreach qm,$(DEMO_QMS),$(foreach seed,$(DEMO_SEEDS),demo-$(qm)-$(seed)))
 
-.PHONY: help demo test engines lint bench clean distclean figures report $(DEMO_RUNS)
+.PHONY: help demo test engines lint bench clean distclean figures fusions report $(DEMO_RUNS)
 .DEFAULT_GOAL := help
 
 help: ## Lists these targets.
@@ -80,6 +80,17 @@ $(TABLES): $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES))
 figures: ## Makes tables 7 to 16, then the report page and the figures of all runs there are.
 	@ended=0; $(MAKE) --no-print-directory -k $(addprefix table,$(FIGURES)) || ended=2; \
 	  $(MAKE) --no-print-directory report || ended=2; exit $$ended
+
+FUSIONS := $(sort $(filter-out __init__,$(basename $(notdir $(wildcard mmal_cli/fusions/*.py)))))
+
+fusions: $(UNIQUE) $(SYNERGY) $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES)) ## Runs the grid fusions once for each fusion, with a table for each.
+	@ended=0; for fusion in $(FUSIONS); do \
+	  echo "==> $$fusion"; \
+	  $(MMAL) sweep fusions --engine $(ENGINE) --scale $(SCALE) --data-root $(DATA) --set model.fusion=$$fusion \
+	    --out $(RUNS)-fusions/$$fusion $(SWEEP) || ended=$$?; \
+	  [ $$ended -eq 0 ] || [ $$ended -eq 4 ] || exit $$ended; \
+	  $(MMAL) aulc $(RUNS)-fusions/$$fusion --out $(RESULTS)-fusions/$$fusion.yaml || exit $$(( ended ? ended : $$? )); \
+	done; exit $$ended
 
 report: $(ENV) ## Makes the report page and the figures of all runs there are.
 	$(MMAL) report $(RUNS) --out $(RESULTS)/report
