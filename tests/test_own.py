@@ -578,6 +578,17 @@ def test_a_card_that_is_not_there_or_no_yaml(copy):
     refused(copy, 2, "clinic.yaml not found")
 
 
+def test_a_place_that_cannot_be_written_ends_it_before_anything_is_read(copy):
+    (copy / "file").write_text("mine")
+    for out in ("file", "file/below"):
+        refused(copy, 2, "file is no folder; choose another --out", force=("--out", out))
+    mine = copy / "mine/dropped.csv"
+    mine.parent.mkdir()
+    mine.write_text("a,b\nmy,own\n")
+    refused(copy, 2, "mine/dropped.csv is not one of mmal prepare-own and would be written over", force=("--out", "mine"))
+    assert mine.read_text() == "a,b\nmy,own\n"
+
+
 def test_tables_that_cannot_be_read(copy):
     rows = fake_own.rows(copy)
     (copy / "visits.csv").write_text("")

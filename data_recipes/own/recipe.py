@@ -19,7 +19,7 @@ from mmal_cli.core.manifest import UNLABELLED
 from mmal_cli.core.shards import Samples
 
 CHUNK = 64  # samples that one process makes at a time
-DROPPED = "dropped.csv"
+DROPPED, HEADING = "dropped.csv", ("id", "row", "reason", "detail")
 
 
 def head(data: Data) -> dict[str, Any]:
@@ -130,6 +130,6 @@ def dropped(data: Data) -> str:
     """What was left out, as CSV: id, row (the first below the heading is 1), reason, detail."""
     text, ids = io.StringIO(), data.rows.cells(data.own.card.id)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "row", "reason", "detail"])
+    writer.writerow(HEADING)
     writer.writerows([ids[row], row + 1, *why] for row, why in sorted(data.rows.why.items()))
     return text.getvalue()

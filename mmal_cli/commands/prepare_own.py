@@ -38,6 +38,7 @@ def prepare_own(
     own = cards.read(card)
     name = own.card.name
     out = out or Path("data", name)
+    _must_be_usable(out)
     with processes(jobs or cores()) as in_order:
         with show.progress("reading", "rows", progress) as bar:
             found = data.gather(own, in_order, bar)
@@ -53,6 +54,21 @@ def prepare_own(
     kept = not proposal.write(out, dataset)
     _say(out, dataset, kept)
     show.result(out)
+
+
+def _must_be_usable(out: Path) -> None:
+    """What would end the command after every file was read ends it now."""
+    import os
+
+    from data_recipes.own.recipe import DROPPED, HEADING
+    from mmal_cli.core.errors import UserError
+
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"{there} is {'read-only' if there.is_dir() else 'no folder'}; choose another --out")
+    listed = out / DROPPED
+    if listed.exists() and listed.read_bytes().partition(b"\n")[0].decode("utf-8", "replace") != ",".join(HEADING):
+        raise UserError(f"{listed} is not one of mmal prepare-own and would be written over; choose another --out")
 
 
 def _refuse_another(out: Path, recipe: Mapping[str, Any]) -> None:
