@@ -15,6 +15,7 @@ from mmal_cli.pool import PoolView, Predictions
 
 PLACE = 6
 SAMPLES, CLASSES = 20, 3
+FIRST, ALL = slice(1), slice(None)  # numbers of a sample
 
 
 def rows(subject: Subject) -> Iterator[Row]:
@@ -76,11 +77,11 @@ def _signs(x: Tensor) -> Tensor:
 
 
 def _refuses(method: Method) -> str:
-    """One NaN in anything that the method NEEDS of the pool is to end the run with a message."""
+    """A sample that is NaN in anything that the method NEEDS of the pool is to end the run with a message."""
     view, needs = make_view(SAMPLES, CLASSES), sorted(method.needs - {"labelled"})
     for need in needs:
         try:
-            ask(method, replace(view, unlabelled=poisoned(view.unlabelled, need, float("nan"))), 5)
+            ask(method, replace(view, unlabelled=poisoned(view.unlabelled, need, float("nan"), ALL)), 5)
         except Wrong:
             raise
         except UserError:
@@ -89,13 +90,13 @@ def _refuses(method: Method) -> str:
     return f"refused in {', '.join(needs)}" if needs else "the method reads no predictions"
 
 
-def poisoned(predictions: Predictions, field: str, value: float) -> Predictions:
-    """The predictions with a value in the first number of sample 3, in all that the field holds."""
+def poisoned(predictions: Predictions, field: str, value: float, numbers: slice = FIRST) -> Predictions:
+    """The predictions with a value in some numbers of sample 3, in all that the field holds."""
 
     def poison(x: Tensor, dim: int) -> Tensor:
         x = x.clone()
         if x.is_floating_point():
-            x.transpose(0, dim)[3, ..., 0] = value
+            x.transpose(0, dim)[3, ..., numbers] = value
         return x
 
     return replace(predictions, **{field: getattr(each_tensor(predictions, poison), field)})
