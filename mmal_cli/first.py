@@ -30,17 +30,19 @@ def first_model(cell: Cell, train: Split, dropout: float, folder: Path, fit: Cal
     """
     device = train.labels.device
     path = folder / name(cell, dropout, device.type, deterministic=torch.are_deterministic_algorithms_enabled())
-    state = _read(path, device)
-    if state is None:
-        fitted = fit()
-        weights = fitted.model.state_dict()
-        whole = packed({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation})
-        with files.atomic(path) as part:
-            part.write_bytes(whole)
-        return fitted
-    model = build(train.modalities, train.classes, cell.settings, dropout, seed=0).to(device)
-    model.load_state_dict(state["weights"])
-    return Fitted(model.eval(), state["best_epoch"], state["validation"])
+    if state := _read(path, device):
+        model = build(train.modalities, train.classes, cell.settings, dropout, seed=0).to(device)
+        try:
+            model.load_state_dict(state["weights"])
+            return Fitted(model.eval(), state["best_epoch"], state["validation"])
+        except RuntimeError:  # came with another's runs
+            log.warning("%s holds another model, so the first model is trained again", path)
+    fitted = fit()
+    weights = fitted.model.state_dict()
+    whole = packed({"weights": weights, "best_epoch": fitted.best_epoch, "validation": fitted.validation})
+    with files.atomic(path) as part:
+        part.write_bytes(whole)
+    return fitted
 
 
 def name(cell: Cell, dropout: float, device: str, threads: int | None = None, deterministic: bool = False) -> str:

@@ -101,7 +101,10 @@ def _needs(module: ModuleType, label: str) -> frozenset[str]:
 
 
 def _checked(query: Callable, label: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    signature = inspect.signature(query)
+    try:
+        signature = inspect.signature(query)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"query method {label}: {error}, expected a function query(view, size, rng)") from None
     known = {p.name: p.annotation for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
     found = {}
     for option, value in options.items():

@@ -44,7 +44,7 @@ def mmal():
 
 
 @pytest.fixture(scope="session")
-def process():
+def alone():
     """Runs `mmal` as a user does, in a process of its own; returns the finished process."""
 
     def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:

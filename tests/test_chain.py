@@ -8,17 +8,17 @@ SMALL = ["--with", "quick", "--gpu", "none", "--set", "train.epochs=2", "--set",
 SMALL += ["--set", "regimes.low.cycles=3", "--set", "regimes.low.start=2C", "--set", "regimes.low.query=1C"]
 
 
-def test_from_images_to_ranks(process, tmp_path):
-    made = process("gen-quint", "--setting", "synergy-small", "--train", 400, "--test", 90, "--size", 32, cwd=tmp_path)
+def test_from_images_to_ranks(alone, tmp_path):
+    made = alone("gen-quint", "--setting", "synergy-small", "--train", 400, "--test", 90, "--size", 32, cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "data/synergy-small\n"), made.stderr
     for qm in ("random", "badge"):
         for seed in (0, 1):
-            done = process("al-run", "--qm", qm, "--regime", "low", "--seed", seed, *SMALL, cwd=tmp_path)
+            done = alone("al-run", "--qm", qm, "--regime", "low", "--seed", seed, *SMALL, cwd=tmp_path)
             assert (done.returncode, done.stdout) == (0, f"runs/synergy-small/low/{qm}/seed-{seed}\n"), done.stderr
-    again = process("al-run", "--qm", "badge", "--regime", "low", "--seed", 1, *SMALL, cwd=tmp_path)
+    again = alone("al-run", "--qm", "badge", "--regime", "low", "--seed", 1, *SMALL, cwd=tmp_path)
     assert (again.returncode, again.stderr) == (0, "already done: runs/synergy-small/low/badge/seed-1\n")
 
-    table = process("aulc", "runs", cwd=tmp_path)
+    table = alone("aulc", "runs", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     assert "b (weak) x3" in table.stdout
     rows = yaml.safe_load((tmp_path / "results" / "aulc.yaml").read_text())["rows"]
@@ -27,16 +27,16 @@ def test_from_images_to_ranks(process, tmp_path):
     curve = [cycle["metrics"]["a+b"]["balanced_accuracy"] for cycle in record["cycles"]]
     assert rows[0]["subsets"]["a+b"]["aulc"]["values"][1] == (curve[0] + curve[1]) / 2 + (curve[1] + curve[2]) / 2
 
-    ranked = process("rank", "results/aulc.yaml", "--json", cwd=tmp_path)
+    ranked = alone("rank", "results/aulc.yaml", "--json", cwd=tmp_path)
     assert ranked.returncode == 0, ranked.stderr
     assert sum(json.loads(ranked.stdout)["sums"]["low"].values()) == 3
 
     (tmp_path / "runs/synergy-small/low/badge/seed-1/run.yaml").unlink()
-    assert process("aulc", "runs", cwd=tmp_path).returncode == 0
-    lacking = process("rank", "results/aulc.yaml", cwd=tmp_path)
+    assert alone("aulc", "runs", cwd=tmp_path).returncode == 0
+    lacking = alone("rank", "results/aulc.yaml", cwd=tmp_path)
     assert lacking.returncode == 3
     assert (
         "runs/synergy-small/low/badge lacks seed 1 (random has 0 1); run it: mmal al-run --data data/synergy-small --qm badge"
         in (lacking.stderr)
     )
-    assert process("rank", "results/aulc.yaml", "--allow-incomplete", cwd=tmp_path).returncode == 0
+    assert alone("rank", "results/aulc.yaml", "--allow-incomplete", cwd=tmp_path).returncode == 0

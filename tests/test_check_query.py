@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from mmal_cli import app, checking
-from mmal_cli.checking import devices, edges, growth
+from mmal_cli.checking import devices, edges, growth, order
 from mmal_cli.checking._asking import Subject, Wrong
 from mmal_cli.core import plugins
 from mmal_cli.method import load_method
@@ -239,6 +239,12 @@ def test_a_method_that_reads_some_numbers_of_a_sample_alone_is_not_blamed(mine):
         row for row in edges.rows(Subject(mine("return index[top(logits[:, 1], size)]", ""))) if row.check.startswith("NaN")
     )
     assert row.result == "pass"
+
+
+@pytest.mark.parametrize("when", ["len(index) > 100", "view.cycle == 0"])
+def test_a_method_that_draws_at_times_is_not_blamed(mine, when):
+    body = f"noise = torch.rand(len(index), generator=rng)\nreturn index[top(noise if {when} else score, size)]"
+    assert {row.result for row in order.rows(Subject(mine(body)))} == {"pass"}
 
 
 # --- growth, and what cannot be checked here

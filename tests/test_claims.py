@@ -36,10 +36,10 @@ def test_a_claim_is_exclusive_until_it_is_stale(tmp_path, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_al_run_leaves_a_cell_alone_that_a_sweep_runs(process, tmp_path, tiny_data):
+def test_al_run_leaves_a_cell_alone_that_a_sweep_runs(alone, tmp_path, tiny_data):
     words = ["al-run", "--data", tiny_data, "--qm", "random", "--regime", "low", "--with", "quick", "--gpu", "none"]
     with running.claimed(tmp_path / "runs/tiny/low/random/seed-0", "a", "local", 2, 4):
-        said = process(*words, cwd=tmp_path)
+        said = alone(*words, cwd=tmp_path)
     assert said.returncode == 2
     assert (
         "error: runs/tiny/low/random/seed-0 is being run by another sweep; see how far it is: mmal status runs" in said.stderr

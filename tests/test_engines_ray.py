@@ -45,7 +45,7 @@ def descendants(monkeypatch, tmp_path):
 
 
 @needs_ray
-def test_a_killed_worker_s_cell_goes_on_and_the_tables_are_those_of_local(process, tmp_path, write_grid, begin, descendants):
+def test_a_killed_worker_s_cell_goes_on_and_the_tables_are_those_of_local(alone, tmp_path, write_grid, begin, descendants):
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
     (tmp_path / "counting.py").write_text(COUNTING.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
@@ -67,15 +67,15 @@ def test_a_killed_worker_s_cell_goes_on_and_the_tables_are_those_of_local(proces
     assert killed.stat().st_mtime_ns == before
     # a seed's first model, two more of each of two methods, and one again where the second cycle was killed; two encoders each
     assert (tmp_path / "trained.txt").read_text().count("trained") == (2 * (1 + 2 * 2) + 1) * 2
-    done = process("sweep", path, "--out", tmp_path / "there/runs", "--gpu", "none", "--jobs", 2)
+    done = alone("sweep", path, "--out", tmp_path / "there/runs", "--gpu", "none", "--jobs", 2)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "runs") == contents(tmp_path / "there/runs")
-    assert table(process, tmp_path) == table(process, tmp_path / "there")
+    assert table(alone, tmp_path) == table(alone, tmp_path / "there")
 
 
 @needs_ray
 def test_a_cell_that_always_dies_has_failed_and_ctrl_c_leaves_no_process_and_local_goes_on(
-    process, tmp_path, write_grid, begin, descendants
+    alone, tmp_path, write_grid, begin, descendants
 ):
     (tmp_path / "dies.py").write_text(sweeps.BROKEN.format(body="os.kill(os.getpid(), 9)"))
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
@@ -94,7 +94,7 @@ def test_a_cell_that_always_dies_has_failed_and_ctrl_c_leaves_no_process_and_loc
     assert not list((tmp_path / "runs").rglob("running.yaml"))
     (tmp_path / "wait").unlink()
     (tmp_path / "dies.py").write_text(sweeps.BROKEN.format(body="return view.unlabelled.index[:size]"))
-    done = process("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 2)
+    done = alone("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 2)
     assert (done.returncode, sweeps.summary(done.stdout)) == (0, [2, 0, 2, 0]), done.stderr
     assert len(calls(tmp_path, 0)) == 1
 

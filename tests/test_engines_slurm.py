@@ -76,9 +76,9 @@ def contents(runs: Path) -> dict:
     return found
 
 
-def table(process, folder: Path) -> dict:
+def table(alone, folder: Path) -> dict:
     """What `mmal aulc` makes of the runs in a folder, without how it was made."""
-    done = process("aulc", "runs", "--out", "aulc.yaml", cwd=folder)
+    done = alone("aulc", "runs", "--out", "aulc.yaml", cwd=folder)
     assert done.returncode == 0, done.stderr
     content = yaml.safe_load((folder / "aulc.yaml").read_text())
     assert content.pop("made")
@@ -86,9 +86,7 @@ def table(process, folder: Path) -> dict:
 
 
 @needs_slurm
-def test_tasks_of_an_array_are_killed_and_requeued_and_the_tables_are_those_of_local(
-    node, process, tmp_path, write_grid, begin
-):
+def test_tasks_of_an_array_are_killed_and_requeued_and_the_tables_are_those_of_local(node, alone, tmp_path, write_grid, begin):
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
     (tmp_path / "counting.py").write_text(COUNTING.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
@@ -114,14 +112,14 @@ def test_tasks_of_an_array_are_killed_and_requeued_and_the_tables_are_those_of_l
     assert any("#SBATCH --array=0-1%2" in script for script in scripts), "the two that train first models are one array"
     # a seed's first model, two more of each of two methods, and one again where the second cycle was killed; two encoders each
     assert (tmp_path / "trained.txt").read_text().count("trained") == 2 * (1 + 2 * 2 + 1) * 2
-    done = process("sweep", path, "--out", tmp_path / "there/runs", "--gpu", "none", "--jobs", 2)
+    done = alone("sweep", path, "--out", tmp_path / "there/runs", "--gpu", "none", "--jobs", 2)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "runs") == contents(tmp_path / "there/runs")
-    assert table(process, tmp_path) == table(process, tmp_path / "there")
+    assert table(alone, tmp_path) == table(alone, tmp_path / "there")
 
 
 @needs_slurm
-def test_a_task_that_dies_has_failed_and_ctrl_c_cancels_and_local_goes_on(node, process, tmp_path, write_grid, begin):
+def test_a_task_that_dies_has_failed_and_ctrl_c_cancels_and_local_goes_on(node, alone, tmp_path, write_grid, begin):
     (tmp_path / "slow.py").write_text(SLOW.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
     path = write_grid([tmp_path / "slow.py"], sets=["regimes.low.cycles=3"])
@@ -145,7 +143,7 @@ def test_a_task_that_dies_has_failed_and_ctrl_c_cancels_and_local_goes_on(node, 
     assert not (folder / "running.yaml").exists()
     sweeps.until(lambda: not queued())
     (tmp_path / "wait").unlink()
-    done = process("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 1)
+    done = alone("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 1)
     assert (done.returncode, sweeps.summary(done.stdout)) == (0, [1, 0, 1, 0]), done.stderr
     assert len(calls(tmp_path, 0)) == 1
 

@@ -45,7 +45,7 @@ def test_records_alone_leave(tmp_path, export):
     assert b"alice" not in b"".join(found.values())
     listed = yaml.safe_load(found["export.yaml"])
     assert [run["folder"] for run in listed["runs"]] == folders
-    assert listed.keys() == {"format", "kind", "id", "mmal", "runs", "weights"}
+    assert listed.keys() == {"format", "kind", "id", "mmal", "runs"}
     before = Run.read(tmp_path / FIRST / "run.yaml")
     left = Run.model_validate(yaml.safe_load(found[FIRST + "/run.yaml"]))
     assert left.made["command"] == "mmal al-run --data data/share --qm random --regime low --seed 0"

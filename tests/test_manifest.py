@@ -144,10 +144,12 @@ def test_a_path_that_is_no_folder_or_no_file(tmp_path, tiny_data):
 
 def test_a_key_that_stands_twice_is_named(tmp_path):
     (tmp_path / "card.yaml").write_text("modalities:\n  v: {kind: image}\n  w: {kind: image, kind: vector}\nmodalities: {}\n")
-    with pytest.raises(UserError, match=r"card.yaml is not a YAML file: 'modalities' stands twice, again in line 4"):
+    with pytest.raises(UserError, match=r"card.yaml: 'modalities' stands twice, again in line 4"):
         files.read_yaml(tmp_path / "card.yaml")
     (tmp_path / "card.yaml").write_text("a: &one {lr: 1}\nb: {<<: *one, lr: 2, on: {lr: 3}}\n")
     assert files.read_yaml(tmp_path / "card.yaml")["b"] == {"lr": 2, True: {"lr": 3}}
+    (tmp_path / "card.yaml").write_text("a: &a {x: 1}\nb: {c: &b {<<: *a, x: 2}}\nd: {<<: *b, y: 1}\n1: one\n'1': text\n")
+    assert files.read_yaml(tmp_path / "card.yaml")["d"] == {"x": 2, "y": 1}
 
 
 @pytest.mark.parametrize("text", ["a: 2026-13-45", "a: " + "9" * 5000])

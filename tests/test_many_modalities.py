@@ -1,5 +1,6 @@
 """The whole chain on three and four modalities: every subset at test time, its areas, ranks, Shapley values and page."""
 
+import csv
 from contextlib import chdir
 
 import pytest
@@ -53,12 +54,12 @@ def test_every_subset_is_tested_and_has_its_area(chain):
 def test_shapley_values_add_up_to_what_all_modalities_gain_over_chance(chain):
     modalities, place = chain
     cycles = read(place / "runs/tiny/low/bmmal/seed-0/run.yaml")["cycles"]
-    lines = [line.split(",") for line in (place / "report/diagnostics.csv").read_text().splitlines()]
+    rows = list(csv.DictReader((place / "report/diagnostics.csv").read_text().splitlines()))
     for cycle in cycles:
         worth = {
-            line[-2]: float(line[-1])
-            for line in lines
-            if line[4] == "bmmal" and line[6] == str(cycle["number"]) and line[8] == "shapley"
+            row["of"]: float(row["value"])
+            for row in rows
+            if (row["qm"], row["cycle"], row["measure"]) == ("bmmal", str(cycle["number"]), "shapley")
         }
         assert list(worth) == modalities
         whole = cycle["metrics"]["+".join(modalities)]["balanced_accuracy"]

@@ -100,7 +100,7 @@ def test_licence_changelog_and_citation() -> None:
 def test_make_has_the_commands_of_the_readme() -> None:
     makefile = text("Makefile")
     targets = set(re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE))
-    assert targets == {"help", "demo", "test", "engines", "figures", "report", "lint", "bench", "clean", "distclean"}
+    assert targets == {"help", "demo", "test", "engines", "figures", "fusions", "report", "lint", "bench", "clean", "distclean"}
     assert not re.search(r"https?://", makefile)
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111, ".ci/run is not executable"
 

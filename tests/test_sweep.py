@@ -37,12 +37,12 @@ class Encoder(Convnet):
 """
 
 
-def test_a_sweep_to_its_end_shares_first_models_and_makes_what_al_run_makes(process, tmp_path, tiny_data, write_grid):
+def test_a_sweep_to_its_end_shares_first_models_and_makes_what_al_run_makes(alone, tmp_path, tiny_data, write_grid):
     (tmp_path / "counting.py").write_text(COUNTING.format(here=str(tmp_path)))
     own = f"model.encoders.image={tmp_path / 'counting.py'}"
     path = write_grid(sets=[own])
     words = ("--out", tmp_path / "runs", "--gpu", "none")
-    done = process("sweep", path, *words, "--jobs", 2)
+    done = alone("sweep", path, *words, "--jobs", 2)
     assert done.returncode == 0, done.stderr
     assert summary(done.stdout) == [2, 0, 2, 0]
     assert "sweep grid: 4 of 4 cycles, done in" in done.stderr
@@ -54,22 +54,23 @@ def test_a_sweep_to_its_end_shares_first_models_and_makes_what_al_run_makes(proc
     written = record.stat().st_mtime_ns
     rest = [word for text in [*FAST, own] for word in ("--set", text)]
     one = ("--data", tiny_data, "--qm", "random", "--regime", "low", "--with", "quick", "--no-moddrop", *rest)
-    assert "already done" in process("al-run", *one, *words).stderr
+    assert "already done" in alone("al-run", *one, *words).stderr
     assert Run.read(record).made["command"].startswith(f"mmal al-run --data {tiny_data} --qm random --regime low --seed 0")
-    again = process("sweep", path, *words)
+    again = alone("sweep", path, *words)
     assert (again.returncode, summary(again.stdout)) == (0, [2, 2, 0, 0])
     assert record.stat().st_mtime_ns == written
 
 
-def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_them(process, tmp_path, write_grid, works):
+def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_them(alone, tmp_path, write_grid, works):
     (tmp_path / "bad.py").write_text(BROKEN.format(body="raise ValueError('no idea')"))
     (tmp_path / "dies.py").write_text(BROKEN.format(body="os.kill(os.getpid(), 9)"))
     path = write_grid([tmp_path / "bad.py", tmp_path / "dies.py", "random"])
     words = ("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 1)
-    done = process(*words)
+    done = alone(*words)
     assert done.returncode == 4, done.stderr
     assert summary(done.stdout) == [3, 0, 1, 2]
-    assert f"failed: {seed(tmp_path, 'bad')}\n  ValueError: no idea\n  again: mmal al-run --data " in done.stdout
+    said = "error: query method bad, cycle 0: asked for 15 of 90: bad.py, line 7: ValueError: no idea"
+    assert f"failed: {seed(tmp_path, 'bad')}\n  {said}\n  again: mmal al-run --data " in done.stdout
     assert "the worker process died (SIGKILL, as when memory ran out)" in done.stdout
     assert "sweep grid: 2 of 2 cycles, done in " in done.stderr, "without the four that failed cells do not have"
     kept = (seed(tmp_path, "bad") / "error.txt").read_text()
@@ -83,12 +84,12 @@ def test_cells_that_fail_or_die_leave_the_others_alone_and_a_second_sweep_mends_
     write_grid([tmp_path / "bad.py", tmp_path / "dies.py", "random"])
     for name in ("bad", "dies"):
         (tmp_path / f"{name}.py").write_text(BROKEN.format(body="return view.unlabelled.index[:size]"))
-    done = process(*words)
+    done = alone(*words)
     assert (done.returncode, summary(done.stdout)) == (0, [3, 1, 2, 0])
     assert not list((tmp_path / "runs").rglob("error.txt"))
 
 
-def test_ctrl_c_leaves_no_process_and_the_next_sweep_goes_on(process, tmp_path, write_grid, begin):
+def test_ctrl_c_leaves_no_process_and_the_next_sweep_goes_on(alone, tmp_path, write_grid, begin):
     (tmp_path / "slow.py").write_text(WATCHED.format(here=str(tmp_path)))
     (tmp_path / "wait").touch()
     path = write_grid([tmp_path / "slow.py"], seeds=(0, 1))
@@ -102,7 +103,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_sweep_goes_on(process, tmp_path, 
     until(lambda: not alive(process), 5)  # multiprocessing's own helper follows a moment later
     assert {p.name for p in seed(tmp_path, "slow").iterdir()} == {"run.log"}
     (tmp_path / "wait").unlink()
-    done = process("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 1)
+    done = alone("sweep", path, "--out", tmp_path / "runs", "--gpu", "none", "--jobs", 1)
     assert (done.returncode, summary(done.stdout)) == (0, [2, 0, 2, 0])
 
 

@@ -52,7 +52,7 @@ def read(text: str, path: Path) -> list[Given]:
     """The answers of an export, one for each annotation, or an empty one; skipped annotations and other controls say nothing.
 
     Raises:
-        UserError: not such an export, a task without our id, annotations of other controls alone, more choices than one.
+        UserError: not such an export, a task without our id, more choices than one.
     """
     try:
         tasks = json.loads(text)
@@ -67,17 +67,20 @@ def _given(task: dict[str, Any], number: int, path: Path) -> list[Given]:
     place = f"task {task.get('id', number)}"
     try:
         name = task["data"][ID]
-        said = [_label(one["result"]) for one in task["annotations"] if not one.get("was_cancelled") and one["result"]]
+        said = [label for one in task["annotations"] if not one.get("was_cancelled") for label in _labels(one["result"])]
     except (KeyError, TypeError, ValueError, AttributeError):
         helps = f"expected data.{ID}, and annotations whose result is one choice of {CONTROL!r}, as {CONFIG} has it"
         raise UserError(f"{path}, {place} is not of this campaign: {helps}", BAD_DATA) from None
     return [Given(str(name), label, place) for label in dict.fromkeys(said) or [""]]
 
 
-def _label(results: list[dict[str, Any]]) -> str:
-    """What an annotation says by our control, whatever else it says."""
-    (own,) = (result for result in results if result["from_name"] == CONTROL)
-    (label,) = own["value"]["choices"]
-    if not isinstance(label, str):
-        raise TypeError
-    return label
+def _labels(results: list[dict[str, Any]]) -> list[str]:
+    """What an annotation says by our control, whatever else it says: nothing or one label."""
+    found = []
+    for result in results:
+        if result.get("from_name") == CONTROL:
+            (label,) = result["value"]["choices"]
+            if not isinstance(label, str):
+                raise TypeError
+            found.append(label)
+    return found

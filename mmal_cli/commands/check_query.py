@@ -58,7 +58,7 @@ def _option(text: str) -> tuple[str, Any]:
         raise UserError(f"--option {text!r} is not of the form NAME=VALUE, for instance: --option alpha=0.5")
     try:
         return name, yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--option {text}: {value!r} is not a YAML value") from None
 
 

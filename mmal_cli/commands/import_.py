@@ -26,17 +26,19 @@ def import_(
 
     with unpack.opened(file) as (archive, export):
         plan = unpack.planned(archive, export, out)
+        models = {}
         if export.weights:
             from mmal_cli.exchange import weights  # torch
 
-            weights.must_be_of_runs(archive, export)
+            models = weights.planned(archive, export, out)
         large = any(len(run.files) > 1 for run in plan.new)
         with show.progress("import", "runs", progress if large else "none") as bar:
             unpack.write(archive, plan.new, out, bar)
-        came = weights.write(archive, export, out) if export.weights else 0
+        if models:
+            weights.write(archive, export, models)
     if there := list(plan.there):
         more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
         show.note(f"there already, the same, skipped: {', '.join(map(str, there[:SHOWN]))}{more}")
-    models = f", {came} of {len(export.weights)} first models" if export.weights else ""
-    show.note(f"{len(plan.new)} of {len(export.runs)} runs imported{models}")
+    came = f", {len(models)} of {len(export.weights)} first models" if export.weights else ""
+    show.note(f"{len(plan.new)} of {len(export.runs)} runs imported{came}")
     show.result(out)

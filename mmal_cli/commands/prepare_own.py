@@ -67,7 +67,8 @@ def _must_be_usable(out: Path) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(f"{there} is {'read-only' if there.is_dir() else 'no folder'}; choose another --out")
     listed = out / DROPPED
-    if listed.exists() and listed.read_bytes().partition(b"\n")[0].decode("utf-8", "replace") != ",".join(HEADING):
+    head = listed.read_bytes().partition(b"\n")[0].decode("utf-8-sig", "replace") if listed.is_file() else ""
+    if head and head.strip() != ",".join(HEADING):
         raise UserError(f"{listed} is not one of mmal prepare-own and would be written over; choose another --out")
 
 

@@ -10,10 +10,15 @@ def contradiction(config: Mapping[str, Any], inputs: Mapping[str, Any], made: Ma
     inner = {"config.settings": config.get("settings"), "config.own_files": config.get("own_files", {})}
     inner["inputs.dataset"] = inputs.get("dataset", {})
     if isinstance(inner["config.settings"], dict):
-        inner |= {f"config.settings.{key}": inner["config.settings"].get(key, {}) for key in ("model", "train")}
+        inner |= {f"config.settings.{key}": inner["config.settings"].get(key, {}) for key in ("model", "train", "budget")}
+    inner["made.versions"] = made.get("versions", {})
     for key, value in inner.items():
         if not isinstance(value, dict):
             return f"{key} is {value!r}, expected keys and values"
+    texts = {"config.own_files.qm": inner["config.own_files"].get("qm", "")}
+    for key, value in (texts | {f"made.{key}": made.get(key, "") for key in ("mmal", "commit", "device")}).items():
+        if not isinstance(value, str | None):
+            return f"{key} is {value!r}, expected text"
     command = made.get("command", "")
     try:
         shlex.split(command)

@@ -166,7 +166,7 @@ def _assignment(text: str) -> dict[str, Any]:
         raise UserError(f"--set {text!r} is not of the form key=value, for instance: --set train.lr=0.01")
     try:
         nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--set {text}: {value!r} is not a YAML value") from None
     if key.partition(".")[0] == "paradigms":
         raise UserError(f"--set {text} would have no effect; set the key itself: --set {key.split('.', 2)[-1]}={value}")

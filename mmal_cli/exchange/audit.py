@@ -13,6 +13,7 @@ import numpy as np
 
 # names that tell nobody apart
 NOBODY = {"", "root", "user", "admin", "ubuntu", "nobody", "localhost", "localdomain"}
+HASH, END = r"(?=[0-9]*[a-f])[0-9a-f]+", r"(?![0-9A-Za-z])"
 WHAT = {
     "an absolute path": r"(?<![\w./~\\])/[\w.~][^\s\"']*|(?i:\bfile:/)[^\s\"']*",
     "a Windows path": r"(?<![A-Za-z])[A-Za-z]:[\\/][^\s\"']*|\\\\[\w.-]+\\[^\s\"']*",
@@ -24,8 +25,10 @@ WHAT = {
     # an option's own name may be one of these: --set query_options.mine.local=3
     "a host name": r"(?i)\b[\w-]+(?:\.[\w-]+)*\.(?:local|lan|internal|intranet|edu|com|org)\b(?!=)|\bhttps?://[\w-]+(?![\w.-])",
     "a name of MIMIC's identifiers": r"(?i)(?<![^\W_])(?:subject|hadm|stay|icustay|study)[_ -]?id(?![^\W_])",
-    # subject_id, hadm_id, stay_id and ECGs' study_id begin with 1, 2, 3, 4; no part of a hash, nor the date of a version
-    "a number as MIMIC's identifiers are": r"(?<![0-9.])(?:(?<=(?i:id))|(?<![A-Fa-f]))(?<!dev)[1-4]\d{7}(?![A-Za-z0-9])",
+    # subject_id, hadm_id, stay_id and ECGs' study_id begin with 1 to 4, maybe after a word; not hashes, nor dates of versions
+    "a number as MIMIC's identifiers are": (
+        rf"(?<![0-9A-Za-z.])[1-4]\d{{7}}{END}|(?<![0-9A-Za-z])(?!{HASH}{END})[A-Za-z0-9]*[A-Za-z](?<!dev)[1-4]\d{{7}}{END}"
+    ),
 }
 PATTERNS = {what: re.compile(pattern) for what, pattern in WHAT.items()}
 COLONS = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")  # an IPv6 address, or a time

@@ -98,7 +98,7 @@ def _without_path(word: str) -> str:
         return _last(word)
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return f"{key}={_last(value)}"
     short = _shortened(parsed)
     return word if short == parsed else f"{key}={short if isinstance(short, str) else json.dumps(short)}"

@@ -10,6 +10,7 @@ from mmal_cli.core.running import RECORD
 METRIC = "balanced_accuracy"  # that runs must have to stand in tables
 EXPORT = "export.yaml"
 ROOT, WEIGHTS = "runs", "weights"
+SUFFIX = ".safetensors"
 PART = r"[A-Za-z0-9_+-][A-Za-z0-9_.+ -]*"  # of a path: no .., nothing hidden, no separator
 FOLDER = rf"^{PART}/{PART}/{PART}/seed-[0-9]+$"
 
@@ -28,10 +29,15 @@ class Member(Packed):
 
 
 class Weights(Packed):
-    """The first cycle's model of runs in `folder`, `<dataset>/<regime>`."""
+    """The first cycle's model of a run, `run` its folder, and of others beside it."""
 
-    folder: str = Field(pattern=rf"^{PART}/{PART}$")
-    file: str = Field(pattern=r"^[0-9a-f]{12}\.pt$")
+    file: str = Field(pattern=rf"^[0-9a-f]{{12}}\{SUFFIX}$")
+    run: str = Field(pattern=FOLDER)
+
+    @property
+    def folder(self) -> str:
+        """`<dataset>/<regime>`."""
+        return "/".join(self.run.split("/")[:2])
 
     @property
     def name(self) -> str:
@@ -65,11 +71,14 @@ class Export(Manifest):
     kind: Literal["export"] = "export"
     mmal: str
     runs: list[Exported] = Field(min_length=1)
-    weights: list[Weights] = []
+    weights: list[Weights] | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        for what, names in (("runs", [run.folder for run in self.runs]), ("weights", [model.name for model in self.weights])):
+        folders, models = [run.folder for run in self.runs], self.weights or []
+        for what, names in (("runs", folders), ("weights", [model.name for model in models])):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} name one twice")
+        if strange := {model.run for model in models} - set(folders):
+            raise ValueError(f"weights name {min(strange)}, which is not among the runs")
         return self

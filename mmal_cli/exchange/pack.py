@@ -81,7 +81,7 @@ def must_be_clean(
                 if one.found != seed and not (one.found in allowed and (one.what in names or not run.restricted)):
                     found[one] = None  # once
     for model in models:
-        told = audit.findings(str(model.path), model.said(), names)
+        told = audit.findings(str(model.path), {"weights": model.names}, names)
         found |= dict.fromkeys(one for one in told if one.found not in allowed)
     if found:
         shown = [str(one) for one in found]
@@ -111,8 +111,9 @@ def write(
         for number, run in enumerate(runs):
             on_progress(number, len(runs))
             exported.append(_write_run(archive, run, logits, Path(scratch)))
-        weights = [_write_model(archive, model, Path(scratch)) for model in models]
-        content = {"runs": exported, "weights": weights}
+        folders = {run.source: run.folder for run in runs}
+        weights = [_write_model(archive, model, folders[model.source], Path(scratch)) for model in models]
+        content = {"runs": exported} | ({"weights": weights} if weights else {})
         plain = {key: [one.model_dump(mode="json") for one in of] for key, of in content.items()}
         export = Export(id=files.identity({"kind": "export"} | plain), mmal=__version__, **content)
         export.write(Path(scratch) / EXPORT)
@@ -135,11 +136,11 @@ def _write_run(archive: zipfile.ZipFile, run: Leaving, logits: bool, scratch: Pa
     return Exported(folder=run.folder, id=run.record.id, restricted=run.restricted, files=members)
 
 
-def _write_model(archive: zipfile.ZipFile, model: Model, scratch: Path) -> Weights:
-    made = scratch / model.path.name
+def _write_model(archive: zipfile.ZipFile, model: Model, run: str, scratch: Path) -> Weights:
+    made = scratch / model.file
     made.write_bytes(model.packed())
     packed = {"bytes": made.stat().st_size, "sha256": files.sha256(made)}
-    weights = Weights(folder=model.folder, file=made.name, **packed)
+    weights = Weights(run=run, file=made.name, **packed)
     _add(archive, weights.name, made)
     made.unlink()
     return weights

@@ -67,7 +67,7 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Export:
         raise UserError(f"{path} has no {EXPORT}; make it by: mmal export RUNS --out {path.name}", BAD_DATA)
     export = Export.read(_plain_yaml(archive, EXPORT))
     listed: dict[str, Packed] = {run.name(member): member for run in export.runs for member in run.files}
-    listed |= {model.name: model for model in export.weights}
+    listed |= {model.name: model for model in export.weights or ()}
     folders = {name for name in infos if name.endswith("/")}
     if other := sorted(listed.keys() ^ (infos.keys() - folders - {EXPORT})):
         found = f"lacks {other[0]}, which is" if other[0] in listed else f"holds {other[0]}, which is not"
@@ -170,9 +170,7 @@ def _measured(run: Run) -> dict[str, Any]:
 def _must_be_free(archive: zipfile.ZipFile, exported: Exported, out: Path) -> None:
     """Refuses a place where anything lies that is not of this run; an import that was interrupted left whole files of it."""
     folder, members = out / exported.folder, {member.file: member for member in exported.files}
-    for path in (folder, *folder.parents[: len(Path(exported.folder).parts)]):
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file, expected a folder; nothing was imported, choose another --out", BAD_DATA)
+    must_be_folders(folder, out)
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         of_it = path.name in members and files.sha256(path) == members[path.name].sha256
         if not of_it and path.suffix != ".part":
@@ -181,6 +179,13 @@ def _must_be_free(archive: zipfile.ZipFile, exported: Exported, out: Path) -> No
                 "finish that run, remove its folder, or choose another --out",
                 BAD_DATA,
             )
+
+
+def must_be_folders(folder: Path, out: Path) -> None:
+    """Refuses a file in the place of a folder, or of one that it lies in."""
+    for path in (folder, *folder.parents[: len(folder.relative_to(out).parts)]):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file, expected a folder; nothing was imported, choose another --out", BAD_DATA)
 
 
 def _must_stand_together(found: Runs, records: Mapping[str, Run]) -> None:
@@ -208,14 +213,8 @@ def write(
     for number, run in enumerate(new):
         on_progress(number, len(new))
         for member in run.files:
-            put(archive, run.name(member), out / run.folder / member.file)
+            target = out / run.folder / member.file
+            if not target.exists():
+                with files.atomic(target) as part, archive.open(run.name(member)) as source, part.open("wb") as file:
+                    shutil.copyfileobj(source, file)
     on_progress(len(new), len(new))
-
-
-def put(archive: zipfile.ZipFile, name: str, target: Path) -> bool:
-    """Writes one file, whole, where there is none; whether it did."""
-    if target.exists():
-        return False
-    with files.atomic(target) as part, archive.open(name) as source, part.open("wb") as file:
-        shutil.copyfileobj(source, file)
-    return True
