@@ -83,14 +83,14 @@ figures: ## Makes tables 7 to 16, then the report page and the figures of all ru
 
 FUSIONS := $(sort $(filter-out __init__,$(basename $(notdir $(wildcard mmal_cli/fusions/*.py)))))
 
-fusions: $(UNIQUE) $(SYNERGY) $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES)) ## Runs the grid fusions once for each fusion, with a table for each.
+fusions: $(UNIQUE) $(SYNERGY) $(if $(filter local,$(ENGINE)),$(ENV),$(ENGINES)) ## Runs the grid fusions once for each fusion, then one table of all.
 	@ended=0; for fusion in $(FUSIONS); do \
 	  echo "==> $$fusion"; \
 	  $(MMAL) sweep fusions --engine $(ENGINE) --scale $(SCALE) --data-root $(DATA) --set model.fusion=$$fusion \
 	    --out $(RUNS)-fusions/$$fusion $(SWEEP) || ended=$$?; \
 	  [ $$ended -eq 0 ] || [ $$ended -eq 4 ] || exit $$ended; \
-	  $(MMAL) aulc $(RUNS)-fusions/$$fusion --out $(RESULTS)-fusions/$$fusion.yaml || exit $$(( ended ? ended : $$? )); \
-	done; exit $$ended
+	done; \
+	$(MMAL) aulc $(RUNS)-fusions --by model.fusion --out $(RESULTS)/fusions-aulc.yaml || exit $$(( ended ? ended : $$? )); exit $$ended
 
 report: $(ENV) ## Makes the report page and the figures of all runs there are.
 	$(MMAL) report $(RUNS) --out $(RESULTS)/report

@@ -30,6 +30,9 @@ def aulc(
         Literal["balanced_accuracy", "accuracy"], typer.Option(help="Height of the curve.")
     ] = "balanced_accuracy",
     area: Annotated[Area, typer.Option(help="Which area the table shows; the file holds all three.")] = "aulc",
+    by: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Tell runs apart by this setting too, for instance model.fusion.")
+    ] = None,
     grid: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Only the cells of this grid; those not run stay empty.")
     ] = None,
@@ -49,21 +52,28 @@ def aulc(
     """
     import time
 
+    from mmal_cli.analysis import apart
     from mmal_cli.analysis import aulc as areas
     from mmal_cli.core import files, manifest, tables
-    from mmal_cli.core.errors import BAD_DATA
+    from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.runs import find
 
     started = time.monotonic()
+    if by and grid:
+        raise UserError("--by tells apart what a grid takes for one cell; give --by KEY or --grid NAME")
     found = find(runs)
     _name_unfinished(found)
     found.need_one(runs)
     picked = _of_grid(found, runs, grid, scale, data_root) if grid else None
     records = picked.runs if picked else {str(folder): run for folder, run in found.finished.items()}
+    records = apart.by(records, by) if by else records
     words = ["mmal", "aulc", str(runs), "--metric", metric]
+    words += ["--by", by] if by else []
     words += ["--grid", grid, "--scale", scale, "--data-root", str(data_root)] if grid else []
     content = {
-        "id": files.identity({"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}),
+        "id": files.identity(
+            {"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())} | ({"by": by} if by else {})
+        ),
         "metric": metric,
         "datasets": areas.datasets(records),
         "rows": areas.rows(records, metric),
