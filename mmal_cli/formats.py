@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX or CSV, a ranking as one CSV. A cell in *stars* is italic, in **two** bold, in ***three*** both."""
+"""Tables as Markdown, LaTeX or CSV; areas and a ranking as a CSV each. *Stars* are italic, **two** bold, ***three*** both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmal_cli.core.rank_stats import Stats
-    from mmal_cli.core.tables import RankBlock, RankTable
+    from mmal_cli.core.tables import AulcTable, RankBlock, RankTable
 
 MARKED = re.compile(r"(\*{1,3})([^*](?:.*[^*])?)\1")
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
@@ -98,6 +98,18 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([marks(cell)[0].strip() for cell in row] for row in [columns, *rows] if any(row))
     return text.getvalue()
+
+
+def areas(table: AulcTable, area: str) -> Iterator[list[str]]:
+    """Headings, then a row for each row and subset, unrounded, never times ten."""
+    yield ["dataset", "regime", "paradigm", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd", "qm_sha256"]
+    for row in table.rows:
+        place = [row.dataset, row.regime, row.paradigm, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
+        for subset, measures in row.subsets.items():
+            found = getattr(measures, area)
+            numbers = [None, None] if found is None else [found.mean, found.sd]
+            weak = "yes" if subset == table.datasets[row.dataset].weak else "no"
+            yield [*place, subset, weak, *("" if x is None else repr(x) for x in numbers), row.qm_sha256 or ""]
 
 
 def ranking(result: RankTable) -> Iterator[list[str]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmal_cli import show, show_stats
+from mmal_cli import formats, show, show_stats
 from mmal_cli.formats import marked
 
 if TYPE_CHECKING:
+    from mmal_cli.core.manifest import Run
     from mmal_cli.core.place import Place
     from mmal_cli.core.tables import AulcRow, AulcTable, Spread, TableDataset
     from mmal_cli.grid_runs import Picked
@@ -54,8 +55,8 @@ def aulc(
 
     from mmal_cli.analysis import apart
     from mmal_cli.analysis import aulc as areas
-    from mmal_cli.core import files, manifest, tables
-    from mmal_cli.core.errors import BAD_DATA, UserError
+    from mmal_cli.core import tables
+    from mmal_cli.core.errors import UserError
     from mmal_cli.runs import find
 
     started = time.monotonic()
@@ -67,24 +68,35 @@ def aulc(
     picked = _of_grid(found, runs, grid, scale, data_root) if grid else None
     records = picked.runs if picked else {str(folder): run for folder, run in found.finished.items()}
     records = apart.by(records, by) if by else records
-    words = ["mmal", "aulc", str(runs), "--metric", metric]
-    words += ["--by", by] if by else []
-    words += ["--grid", grid, "--scale", scale, "--data-root", str(data_root)] if grid else []
-    content = {
-        "id": files.identity(
-            {"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())} | ({"by": by} if by else {})
-        ),
-        "metric": metric,
-        "datasets": areas.datasets(records),
-        "rows": areas.rows(records, metric),
-        "made": manifest.made(started, shlex.join(words), ()) | ({"not_run": picked.not_run} if picked else {}),
-    }
-    table = manifest.check(tables.AulcTable, content, str(runs), BAD_DATA)
+    options = {"--by": by, "--grid": grid} | ({"--scale": scale, "--data-root": data_root} if grid else {})
+    words = [str(word) for pair in options.items() if pair[1] for word in pair]
+    table = _table(runs, records, metric, words, started, picked)
     for warning in areas.unlike(records):
         show.note(f"warning: {warning}")
     tables.save(table, out)
     show.note(f"{out} written")
     _print(table, area, len(found.unfinished), picked.wanted if picked else [], "json" if json else format)
+
+
+def _table(
+    runs: Path, records: Mapping[str, Run], metric: str, words: Sequence[str], started: float, picked: Picked | None
+) -> AulcTable:
+    """The content of `aulc.yaml`; `words` are the options that say which runs, and how they are told apart."""
+    from mmal_cli.analysis import aulc as areas
+    from mmal_cli.core import files, manifest, tables
+    from mmal_cli.core.errors import BAD_DATA
+
+    identity = {"kind": "aulc", "metric": metric, "runs": sorted(run.id for run in records.values())}
+    identity |= {"by": words[1]} if words[:1] == ["--by"] else {}
+    command = shlex.join(["mmal", "aulc", str(runs), "--metric", metric, *words])
+    content = {
+        "id": files.identity(identity),
+        "metric": metric,
+        "datasets": areas.datasets(records),
+        "rows": areas.rows(records, metric),
+        "made": manifest.made(started, command, ()) | ({"not_run": picked.not_run} if picked else {}),
+    }
+    return manifest.check(tables.AulcTable, content, str(runs), BAD_DATA)
 
 
 def _of_grid(found: Runs, runs: Path, name: str, scale: Literal["paper", "quick"], root: Path) -> Picked:
@@ -122,8 +134,8 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[Place
 
         show.result(dumps(content(table), indent=2))
     elif format == "csv":
-        columns = ("dataset", "regime", "paradigm", "moddrop", "qm", "seeds", "subset", "weak", "mean", "sd", "qm_sha256")
-        show.table("", columns, list(_plain(table, area)), format="csv")
+        columns, *lines = formats.areas(table, area)
+        show.table("", columns, lines, format="csv")
     else:
         variants = {row.variant: row for row in table.rows}
         for variant, row in variants.items():
@@ -135,17 +147,6 @@ def _print(table: AulcTable, area: Area, unfinished: int, wanted: Sequence[Place
         if unfinished:
             said = f"{unfinished} unfinished {'run' if unfinished == 1 else 'runs'} left out (named on stderr)."
             show.paragraph(said, format)
-
-
-def _plain(table: AulcTable, area: Area) -> Iterator[list[str]]:
-    """CSV: one row for each row and subset, unrounded, never times ten; qm_sha256 of methods that are files of one's own."""
-    for row in table.rows:
-        place = [row.dataset, row.regime, row.paradigm, "on" if row.moddrop else "off", row.qm, str(len(row.seeds))]
-        for subset, areas in row.subsets.items():
-            found = getattr(areas, area)
-            numbers = [None, None] if found is None else [found.mean, found.sd]
-            weak = "yes" if subset == table.datasets[row.dataset].weak else "no"
-            yield [*place, subset, weak, *("" if number is None else repr(number) for number in numbers), row.qm_sha256 or ""]
 
 
 def _print_one(
