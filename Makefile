@@ -108,7 +108,7 @@ $(DATA)/mimic/dataset.yaml: | $(ENV)
 	$(MMAL) prepare-mimic $(MIMIC_IV) $(MIMIC_IV_ECG) --out $(@D)
 
 test: $(ENV) ## Runs the tests, in two processes of one thread each.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist worksteal
 
 engines: $(ENGINES) ## Tests the engines slurm (as root, where Slurm's daemons are) and ray, for real.
 	.venv/bin/python -m pytest -m "slurm or ray" -rs tests/test_engines_slurm.py tests/test_engines_ray.py

@@ -1,4 +1,4 @@
-"""The whole chain as a user types it: gen-quint, al-run (two methods, two seeds), aulc, rank, each a process of its own."""
+"""The whole chain as a user types it: gen-quint, al-run (two methods, two seeds), aulc, rank, first each in its own process."""
 
 import json
 
@@ -8,14 +8,14 @@ SMALL = ["--with", "quick", "--gpu", "none", "--set", "train.epochs=2", "--set",
 SMALL += ["--set", "regimes.low.cycles=3", "--set", "regimes.low.start=2C", "--set", "regimes.low.query=1C"]
 
 
-def test_from_images_to_ranks(alone, tmp_path):
+def test_from_images_to_ranks(alone, mmal, tmp_path):
     made = alone("gen-quint", "--setting", "synergy-small", "--train", 400, "--test", 90, "--size", 32, cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "data/synergy-small\n"), made.stderr
-    for qm in ("random", "badge"):
+    for qm, run in (("random", alone), ("badge", mmal)):
         for seed in (0, 1):
-            done = alone("al-run", "--qm", qm, "--regime", "low", "--seed", seed, *SMALL, cwd=tmp_path)
+            done = run("al-run", "--qm", qm, "--regime", "low", "--seed", seed, *SMALL, cwd=tmp_path)
             assert (done.returncode, done.stdout) == (0, f"runs/synergy-small/low/{qm}/seed-{seed}\n"), done.stderr
-    again = alone("al-run", "--qm", "badge", "--regime", "low", "--seed", 1, *SMALL, cwd=tmp_path)
+    again = mmal("al-run", "--qm", "badge", "--regime", "low", "--seed", 1, *SMALL, cwd=tmp_path)
     assert (again.returncode, again.stderr) == (0, "already done: runs/synergy-small/low/badge/seed-1\n")
 
     table = alone("aulc", "runs", cwd=tmp_path)
@@ -32,11 +32,11 @@ def test_from_images_to_ranks(alone, tmp_path):
     assert sum(json.loads(ranked.stdout)["sums"]["low"].values()) == 3
 
     (tmp_path / "runs/synergy-small/low/badge/seed-1/run.yaml").unlink()
-    assert alone("aulc", "runs", cwd=tmp_path).returncode == 0
-    lacking = alone("rank", "results/aulc.yaml", cwd=tmp_path)
+    assert mmal("aulc", "runs", cwd=tmp_path).returncode == 0
+    lacking = mmal("rank", "results/aulc.yaml", cwd=tmp_path)
     assert lacking.returncode == 3
     assert (
         "runs/synergy-small/low/badge lacks seed 1 (random has 0 1); run it: mmal al-run --data data/synergy-small --qm badge"
         in (lacking.stderr)
     )
-    assert alone("rank", "results/aulc.yaml", "--allow-incomplete", cwd=tmp_path).returncode == 0
+    assert mmal("rank", "results/aulc.yaml", "--allow-incomplete", cwd=tmp_path).returncode == 0
