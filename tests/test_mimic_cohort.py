@@ -361,6 +361,15 @@ def test_percentiles_are_fitted_on_some_rows_and_right_continuous():
     assert percentiles(values, fit_on, indicators=False).shape == (7, 2)
 
 
+def test_what_was_not_measured_is_the_median_of_the_fitted_where_that_is_asked():
+    values = np.array([[0.0, 5, np.nan], [0, 5, np.nan], [0, np.nan, np.nan], [1, 5, 3], [np.nan, 5, 4], [np.nan, 9, 4]])
+    fit_on = np.array([True] * 4 + [False] * 2)
+    found = percentiles(values, fit_on, indicators=False, impute=True)
+    assert np.array_equal(found[:, 0], np.float32([0.75, 0.75, 0.75, 1, 0.75, 0.75]))  # of 0 0 0 1
+    assert np.array_equal(found[:, 1], np.float32([1, 1, 1, 1, 1, 1]))  # a constant tells nothing, not even who lacks it
+    assert np.array_equal(found[:, 2], np.float32([1, 1, 1, 1, 1, 1]))  # of 3 alone
+
+
 def test_who_lacks_the_source_cannot_undo_the_orders(tmp_path):
     source(tmp_path, patients=60)
     found = gather(tmp_path / "iv", tmp_path / "ecg")

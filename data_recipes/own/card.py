@@ -110,7 +110,13 @@ class Own(Strict):
         said = self.card.model_dump(mode="json", exclude={"table", "files", "modalities"})
         specs = {name: spec.model_dump(mode="json", exclude={"tokenizer"}) for name, spec in self.specs.items()}
         order = [*specs]  # that of the columns of `present`, which a mapping does not tell
-        return said | {"test": self.test_share, "modalities": specs, "order": order, "vocabularies": self.vocabularies}
+        return said | {
+            "test": self.test_share,
+            "modalities": specs,
+            "order": order,
+            "unknown": "median",
+            "vocabularies": self.vocabularies,
+        }
 
     @property
     def test_share(self) -> float | None:

@@ -71,7 +71,7 @@ class Data:
         for place, (name, spec) in enumerate(self.own.specs.items()):
             if isinstance(spec, Vector):
                 values = np.stack([self.rows.table.numbers[column] for column in spec.columns], axis=1)
-                made[name] = percentiles(values, fit_on, spec.indicators) * self.present[:, place, None]
+                made[name] = percentiles(values, fit_on, spec.indicators, impute=True) * self.present[:, place, None]
         return made
 
     @cached_property

@@ -80,8 +80,10 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Export:
 def _must_be_plain(path: Path, info: zipfile.ZipInfo) -> None:
     """Refuses a name that leads out of the folder, and a file larger than any of its kind."""
     name = info.orig_filename
-    if name.startswith(("/", "~")) or re.search(r"(^|[/\\])\.\.([/\\]|$)|\\|:|\0", name):
-        raise UserError(f"{path} holds {name!r}, a path that leads out of its folder; nothing was imported", BAD_DATA)
+    if name.startswith(("/", "~")) or re.search(r"(^|[/\\])\.\.([/\\]|$)|\\|:|[\x00-\x1f\x7f-\x9f]", name):
+        raise UserError(
+            f"{path} holds {name!r}, a path that leads out of its folder, or no plain name; nothing was imported", BAD_DATA
+        )
     most = MOST_YAML if name.endswith(".yaml") else MOST
     if info.file_size > most:
         raise UserError(f"{path}: {name} has {info.file_size:,} bytes, expected {most:,} at most", BAD_DATA)
