@@ -33,7 +33,7 @@ def answer(file: File, campaign: Folder = None, by: By = None, revise: Revise = 
     """Take a filled batch of mmal ask, whole or in part; nothing answered is ever lost.
 
     Rows without a label stay open. One wrong row, and nothing of the file is
-    taken; a file may be given again at any time.
+    taken; a file may be given again once more of its rows are filled.
     """
     from mmal_cli.annotation import answering
     from mmal_cli.annotation import campaign as campaigns
