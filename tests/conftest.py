@@ -1,12 +1,15 @@
 """Fixtures that many tests share."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import chdir, suppress
 from pathlib import Path
 
+import campaigns
 import pytest
 import tiny
 import torch
@@ -103,3 +106,30 @@ def begin(tmp_path):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def withheld_data(tmp_path_factory) -> Path:
+    """60 samples with labels, 60 without, some of which lack a modality."""
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    tiny.make(folder, train=60, unlabelled=60, absent={"a": 0.3, "b": 0.2})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def asked_once(withheld_data, tmp_path_factory) -> Path:
+    """A folder in which one batch was asked for; not changed by any test."""
+    place = tmp_path_factory.mktemp("asked")
+    (place / "data").mkdir()
+    (place / "data/tiny").symlink_to(withheld_data)
+    with chdir(place):
+        assert campaigns.ask().stdout.splitlines()[-1] == str(campaigns.CAMPAIGN / "ask-00.csv")
+    return place
+
+
+@pytest.fixture
+def campaign_place(asked_once, tmp_path) -> Iterator[Path]:
+    """A copy of it, to work in."""
+    shutil.copytree(asked_once, tmp_path / "w", symlinks=True)
+    with chdir(tmp_path / "w"):
+        yield tmp_path / "w"
