@@ -125,10 +125,10 @@ clean: ## Removes build outputs, caches and demo/.
 	find mmal_cli data_recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Removes .venv too.
-	rm -rf .venv
+	rm -rf .venv mmal_cli/*.so
 
 # The environment. The stamp is written last: an interrupted installation goes on at the next `make`.
-$(ENV): pyproject.toml constraints.txt
+$(ENV): pyproject.toml constraints.txt mmal_cli/_image_ops.c
 	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 	  found=; for python in $(INTERPRETERS); do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \

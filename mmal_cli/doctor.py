@@ -41,6 +41,7 @@ def findings() -> Iterator[Finding]:
     if "torch" in sys.modules:  # an import that fails leaves nothing there
         yield from accelerators()
     yield processor()
+    yield compiled()
     yield disk()
     yield weights()
     yield slurm()
@@ -110,6 +111,16 @@ def processor() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return Finding("processor", f"{cores} {'core' if cores == 1 else 'cores'}, {memory:.0f} GiB of memory")
+
+
+def compiled() -> Finding:
+    """The part of the augmentation that a C compiler makes at installation."""
+    try:
+        from mmal_cli import _image_ops  # noqa: F401
+    except ImportError:
+        helps = f"for a faster one on a CPU install a C compiler and Python's headers, then mmal {_again()}"
+        return Finding("augmentation in C", "not built", None, helps)
+    return Finding("augmentation in C", "built")
 
 
 def disk() -> Finding:

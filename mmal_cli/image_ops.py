@@ -1,21 +1,22 @@
 """The 14 operations of RandAugmentMC on a batch of uint8 images, each sample its own, each pixel as Pillow has it.
 
-Source: the RandAugmentMC of realistic-al and FixMatch-PyTorch (docs/protocol.md). Pillow's arithmetic is kept: 16.16 fixed
-point in affine maps, float32 and truncation in blends, integer weights in the grey conversion.
+Source: the RandAugmentMC of realistic-al and FixMatch-PyTorch (docs/protocol.md). Pillow's arithmetic is kept: float32 and
+truncation in blends, integer weights in the grey conversion. On a CPU `_image_ops.c` does the same in less time, where a C
+compiler was there at installation.
 """
 
-import math
-from functools import lru_cache
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from mmal_cli import affine, compiled
+from mmal_cli.affine import WITH_ZERO
+
 LEVELS = range(1, 10)  # m = 10 is exclusive
-_WITH_ZERO = range(10)  # so that a level is its own position in a table of magnitudes
-FACTOR = torch.tensor([level * 0.9 / 10 + 0.05 for level in _WITH_ZERO], dtype=torch.float32)  # of an enhancement, always < 1
-BITS = torch.tensor([int(level * 4 / 10) + 4 for level in _WITH_ZERO])  # kept by Posterize
-THRESHOLD = torch.tensor([256 - int(level * 256 / 10) for level in _WITH_ZERO])  # of Solarize
+FACTOR = torch.tensor([level * 0.9 / 10 + 0.05 for level in WITH_ZERO], dtype=torch.float32)  # of an enhancement, always < 1
+BITS = torch.tensor([int(level * 4 / 10) + 4 for level in WITH_ZERO])  # kept by Posterize
+THRESHOLD = torch.tensor([256 - int(level * 256 / 10) for level in WITH_ZERO])  # of Solarize
 
 
 def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) -> Tensor:
@@ -34,16 +35,20 @@ def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) 
         (B, C, H, W) uint8.
 
     Cost: a few reads and writes of the batch, and 8 bytes of index per pixel and sample. The 90 affine maps of a size are
-    kept (`_maps`).
+    kept (`affine.sources`).
     """
+    if compiled.serves(images):
+        magnitude = torch.where(operation == list(OPERATIONS).index("Solarize"), THRESHOLD[level], BITS[level])
+        maps = affine.fixed(*images.shape[2:])[affine.chosen(operation - len(TABLES), level, negative)]
+        return compiled.call("operate", images, operation, FACTOR[level], magnitude, maps)
     order = operation.argsort(stable=True)
     operation, level, negative = operation[order], level[order], negative[order]
     ends = [0, *accumulate(operation.bincount(minlength=len(OPERATIONS)).tolist())]
     images = images.index_select(0, order.to(images.device))
     done = [look_up(images[: ends[len(TABLES)]], _tables(images, level, ends))]
-    moving = slice(ends[len(TABLES)], ends[len(TABLES) + len(MAPS)])
-    done.append(_move(images[moving], operation[moving] - len(TABLES), level[moving], negative[moving]))
-    for number in range(len(TABLES) + len(MAPS), len(OPERATIONS)):
+    moving = slice(ends[len(TABLES)], ends[len(TABLES) + len(affine.MAPS)])
+    done.append(_move(images[moving], affine.chosen(operation[moving] - len(TABLES), level[moving], negative[moving])))
+    for number in range(len(TABLES) + len(affine.MAPS), len(OPERATIONS)):
         part = slice(ends[number], ends[number + 1])
         done.append(FILTERS[OPERATIONS[number]](images[part], level[part]))
     return torch.cat(done).index_select(0, order.argsort().to(images.device))
@@ -54,11 +59,34 @@ def look_up(images: Tensor, tables: Tensor) -> Tensor:
     return tables.gather(2, images.flatten(2).long()).view(images.shape)
 
 
-def pick(images: Tensor, index: Tensor) -> Tensor:
-    """Takes pixels from elsewhere in their image: (n, C, H, W) and index (n, h, w) int64 = row W + column -> (n, C, h, w)."""
-    count, channels = images.shape[:2]
-    taken = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, channels, -1))
-    return taken.view(count, channels, *index.shape[1:])
+def crop(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Takes each pixel from elsewhere in its image, by row and column, black where that is outside.
+
+    Args:
+        images: (n, C, H, W) uint8, on any device; not changed.
+        rows: (n, H) int64 on the same device, the source of each row.
+        columns: (n, W) int64, likewise; those inside the image lie side by side.
+
+    Returns:
+        (n, C, H, W) uint8.
+    """
+    if compiled.serves(images):
+        return compiled.call("crop", images, rows, columns)
+    height, width = images.shape[2:]
+    row, column = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    taken = _pick(images, (row * width)[:, :, None] + column[:, None])
+    return taken & _ones(row == rows)[:, None, :, None] & _ones(column == columns)[:, None, None]
+
+
+def _pick(images: Tensor, index: Tensor) -> Tensor:
+    """Pixels from elsewhere in their image: (n, C, H, W) and index (n, H, W) int64 = row W + column -> (n, C, H, W)."""
+    taken = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, images.shape[1], -1))
+    return taken.view(images.shape)
+
+
+def _ones(where: Tensor) -> Tensor:
+    """All eight bits set where it is true, none elsewhere, so that `&` keeps or blackens: bool -> uint8."""
+    return where.to(torch.uint8) * 255
 
 
 def _tables(images: Tensor, level: Tensor, ends: list[int]) -> Tensor:
@@ -156,39 +184,11 @@ def _blend(start: Tensor, end: Tensor, factor: Tensor) -> Tensor:
     return (start + factor * (end.float() - start)).int().to(torch.uint8)  # float to uint8 at once is three times slower
 
 
-def _move(images: Tensor, kind: Tensor, level: Tensor, negative: Tensor) -> Tensor:
-    """Applies to each sample its affine map, nearest pixel, black outside; kind (n,) is a position in MAPS."""
-    index, inside = _maps(*images.shape[2:], images.device)
-    chosen = ((kind * 2 + negative) * len(_WITH_ZERO) + level).to(images.device)
-    return pick(images, index.index_select(0, chosen).long()) * inside.index_select(0, chosen)[:, None]
-
-
-@lru_cache(maxsize=4)
-def _maps(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where each pixel comes from, by kind, sign and level: index (100, H, W) int32 and whether it is inside, bool.
-
-    Memory: 5 bytes x 100 maps per pixel, 2 MB at 64 x 64, 25 MB at 224 x 224.
-    """
-    fixed = [_fixed(*make(sign * v, height, width)) for make in MAPS.values() for sign in (1, -1) for v in _WITH_ZERO]
-    a, b, c, d, e, f = torch.tensor(fixed, device=device).view(-1, 6, 1, 1).unbind(1)
-    x, y = torch.arange(width, device=device), torch.arange(height, device=device)[:, None]
-    columns, rows = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    return ((rows * width + columns) * inside).int(), inside
-
-
-def _fixed(a: float, b: float, c: float, d: float, e: float, f: float) -> list[int]:
-    """The map x' = a x + b y + c, y' = d x + e y + f between pixel centres, in 1/65536."""
-    return [math.floor(v * 65536.0 + 0.5) for v in (a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5)]
-
-
-def _rotate(level: int, height: int, width: int) -> tuple[float, ...]:
-    """Counter-clockwise about the centre by 3 to 27 degrees, output to input."""
-    degrees = int(level * 30 / 10)
-    angle = -math.radians(degrees % 360.0)
-    cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
-    x, y = width / 2, height / 2
-    return cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y
+def _move(images: Tensor, chosen: Tensor) -> Tensor:
+    """Applies to each sample its affine map, nearest pixel, black outside."""
+    index, inside = affine.sources(*images.shape[2:], images.device)
+    chosen = chosen.to(images.device)
+    return _pick(images, index.index_select(0, chosen).long()) & inside.index_select(0, chosen)[:, None]
 
 
 TABLES = {
@@ -199,12 +199,5 @@ TABLES = {
     "Posterize": _posterize,
     "Solarize": _solarize,
 }
-MAPS = {
-    "Rotate": _rotate,
-    "ShearX": lambda level, height, width: (1, level * 0.3 / 10, 0, 0, 1, 0),
-    "ShearY": lambda level, height, width: (1, 0, 0, level * 0.3 / 10, 1, 0),
-    "TranslateX": lambda level, height, width: (1, 0, int(level * 0.3 / 10 * width), 0, 1, 0),
-    "TranslateY": lambda level, height, width: (1, 0, 0, 0, 1, int(level * 0.3 / 10 * height)),
-}
 FILTERS = {"Color": _color, "Sharpness": _sharpness, "Identity": lambda images, level: images}
-OPERATIONS = (*TABLES, *MAPS, *FILTERS)
+OPERATIONS = (*TABLES, *affine.MAPS, *FILTERS)

@@ -1,4 +1,6 @@
-"""Holds the batched augmentations to Pillow's result, operation by operation and all together, pixel for pixel."""
+"""Holds the batched augmentations, in torch and in C, to Pillow's result, each operation and all together, pixel for pixel."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -7,11 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmal_cli import augment, image_ops
+from mmal_cli import augment, compiled, image_ops
 from mmal_cli.bench.augment import PILLOW, by_pillow, from_pillow, to_pillow
 from mmal_cli.core.errors import UserError
 
+BUILT = compiled.library
 SHAPES = [(3, 32, 32), (1, 32, 32), (3, 64, 64), (1, 28, 28), (3, 17, 40)]
+
+
+@pytest.fixture(scope="module", params=["C", "torch"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All that follows, both ways."""
+    if request.param == "C" and BUILT is None:
+        pytest.skip("mmal_cli/_image_ops.c was not built: no C compiler at installation")
+    compiled.library = BUILT if request.param == "C" else None
+    yield
+    compiled.library = BUILT
 
 
 def pictures(channels: int, height: int, width: int) -> torch.Tensor:
@@ -145,6 +158,15 @@ def test_a_grey_square_is_whole_at_the_top_and_left_border_and_cut_at_the_others
     assert torch.nonzero(grey[1])[0].tolist() == [8, 8]
 
 
+def test_what_lies_outside_is_black_and_strides_do_not_matter():
+    images = pictures(3, 17, 40).transpose(2, 3)  # (8, 3, 40, 17), not contiguous
+    rows, columns = (torch.arange(size).expand(8, -1) + start for size, start in ((40, -50), (17, 16)))
+    assert image_ops.crop(images, rows.contiguous(), columns.contiguous()).count_nonzero() == 0
+    found = image_ops.crop(images, (rows + 49).contiguous(), (columns - 18).contiguous())
+    assert torch.equal(found[..., 1:, 2:], images[..., :-1, :-2])
+    assert found[..., 0, :].count_nonzero() == found[..., :2].count_nonzero() == 0
+
+
 def test_flipping_twice_is_nothing():
     images = pictures(3, 32, 32)
     flip, still = torch.ones(8, dtype=torch.bool), torch.zeros(8, 2, dtype=torch.int64)
@@ -193,6 +215,16 @@ def test_large_randaug_is_the_resized_crop_and_two_operations_without_a_grey_squ
         expected = image_ops.operate(expected, *augment.draw_operations(8, rng))
     assert torch.equal(found, expected)
     assert torch.equal(augment.apply("basic", images, generator(4)), augment.zoom(images, flips, boxes))
+
+
+@pytest.mark.skipif(BUILT is None, reason="mmal_cli/_image_ops.c was not built")
+def test_arrays_that_do_not_fit_are_refused_not_read_beyond_their_end():
+    images, rows = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 8, dtype=torch.int64)
+    for wrong in (rows[:3], rows.int(), rows[:, :7].contiguous()):
+        with pytest.raises(ValueError, match="arrays that do not fit the shape of the images"):
+            BUILT.crop((4, 3, 8, 8), images.numpy(), images.clone().numpy(), rows.numpy(), wrong.numpy())
+    with pytest.raises(ValueError, match="arrays that do not fit"):
+        BUILT.crop((4, 3, 8, 9), images.numpy(), images.clone().numpy(), rows.numpy(), rows.numpy())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

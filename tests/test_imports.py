@@ -17,7 +17,8 @@ PACKAGES = ("mmal_cli", "data_recipes")
 # A new module or package of mmal_cli goes into exactly one row; a package stands for all that is in it.
 LEVELS = [
     "mmal_cli core",
-    "data depthwise image_ops augment moddrop pool sheet nearest gradients metrics device official data_recipes",
+    "data depthwise compiled affine image_ops augment moddrop pool sheet nearest gradients metrics device official "
+    "data_recipes",
     "encoders fusions queries",
     "method model predict batches fixmatch train pretraining",
     "cell start first loop annotation runs tune sweep costs grid_runs engines analysis report bench doctor checking exchange",

@@ -1,5 +1,6 @@
 """What a stranger gets: a whole package, pins that fit, one line where torch and torchvision do not match."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mmal_cli
+from mmal_cli import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -42,20 +44,25 @@ def test_the_command_is_installed() -> None:
     assert metadata("mmal")["License-Expression"] == "Apache-2.0"
 
 
-def test_a_wheel_holds_every_module_every_data_file_and_the_licence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", ["", "false"])
+def test_a_wheel_holds_every_module_every_data_file_and_the_licence(tmp_path: Path, compiler: str) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("mmal_cli", "data_recipes"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     kinds = ("py", "yaml", "css", "js")
     expected = {str(path.relative_to(tmp_path)) for kind in kinds for path in tmp_path.glob(f"*/**/*.{kind}")}
     build = "from setuptools import build_meta; build_meta.build_wheel('dist')"  # no isolation, hence no network
-    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    place = os.environ | ({"CC": compiler} if compiler else {})
+    words = [sys.executable, "-c", build]
+    done = subprocess.run(words, cwd=tmp_path, env=place, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = (tmp_path / "dist").glob("mmal-*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     assert expected <= held, f"not in the wheel: {sorted(expected - held)}"
     assert any(name.endswith("licenses/LICENSE") for name in held)
+    built = [name for name in held if name.startswith("mmal_cli/_image_ops.") and not name.endswith(".c")]
+    assert len(built) == (0 if compiler else compiled.library is not None)  # where this checkout could build it
 
 
 def test_constraints_are_plain_pins() -> None:

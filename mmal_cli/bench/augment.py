@@ -10,10 +10,11 @@ import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 
-from mmal_cli import augment, image_ops
+from mmal_cli import augment, compiled, image_ops
 from mmal_cli.bench._turns import beside, in_turns
 from mmal_cli.device import keep_memory
 
+BUILT = compiled.library
 SHAPE = (128, 3, 64, 64)
 BATCHES = 10  # in a round
 ROUNDS = 15
@@ -37,22 +38,23 @@ PILLOW = {  # the operations of realistic-al on one image, image x (level with i
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
-    """A row for `basic` and one for `randaug`: images a second, both ways in turn in one process of one thread.
+    """A row for each of `basic` and `randaug`, in C where it is built, and in torch: images a second, beside Pillow in turn.
 
-    The process is set up as training sets up its own, and ends with the item.
+    One process of one thread, set up as training sets up its own, which ends with the item.
     """
-    names = ["basic", "randaug"]
+    names, languages = ["basic", "randaug"], ["C", "torch"] if compiled.library else ["torch"]
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as other:
         ways = {
-            f"{name}, {way.__name__}": lambda name=name, way=way: other.submit(way, name, SHAPE, BATCHES).result()
+            (name, language): lambda name=name, language=language: other.submit(_batches, name, language).result()
             for name in names
-            for way in (ours, theirs)
+            for language in (*languages, "Pillow")
         }
         seconds = in_turns(ways, ROUNDS, on_progress)
     return [
-        {"augmentation": name}
-        | beside(seconds[f"{name}, ours"], seconds[f"{name}, theirs"], "images/s", lambda s: BATCHES * SHAPE[0] / s)
+        {"augmentation": name, "in": language}
+        | beside(seconds[name, language], seconds[name, "Pillow"], "images/s", lambda s: BATCHES * SHAPE[0] / s)
         for name in names
+        for language in languages
     ]
 
 
@@ -68,18 +70,16 @@ def _batch(shape: tuple[int, ...]) -> tuple[Tensor, list[Image.Image]]:
     return images, [to_pillow(image) for image in images]
 
 
-def ours(name: str, shape: tuple[int, ...], batches: int) -> None:
-    """Augments one batch again and again."""
-    images, rng = _batch(shape)[0], torch.Generator().manual_seed(0)
-    for _ in range(batches):
-        augment.apply(name, images, rng)
-
-
-def theirs(name: str, shape: tuple[int, ...], batches: int) -> None:
-    """The same by Pillow."""
-    images, rng = _batch(shape)[1], torch.Generator().manual_seed(0)
-    for _ in range(batches):
-        by_pillow(name, images, rng)
+def _batches(name: str, language: str) -> None:
+    """Augments one batch again and again: in C, in torch, or by Pillow, image by image."""
+    images, pictures = _batch(SHAPE)
+    rng = torch.Generator().manual_seed(0)
+    compiled.library = BUILT if language == "C" else None
+    for _ in range(BATCHES):
+        if language == "Pillow":
+            by_pillow(name, pictures, rng)
+        else:
+            augment.apply(name, images, rng)
 
 
 def by_pillow(name: str, images: list[Image.Image], rng: torch.Generator) -> Tensor:
