@@ -10,6 +10,8 @@ from contextlib import chdir, suppress
 from pathlib import Path
 
 import campaigns
+import fake_own
+import own_data
 import pytest
 import tiny
 import torch
@@ -133,3 +135,26 @@ def campaign_place(asked_once, tmp_path) -> Iterator[Path]:
     shutil.copytree(asked_once, tmp_path / "w", symlinks=True)
     with chdir(tmp_path / "w"):
         yield tmp_path / "w"
+
+
+@pytest.fixture(scope="session")
+def clinic_source(tmp_path_factory) -> Path:
+    """The card of docs/datasets/own.md and its table; not changed by any test."""
+    place = tmp_path_factory.mktemp("source")
+    fake_own.make(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def clinic(clinic_source) -> Path:
+    """The dataset that comes of them; not changed either."""
+    said = own_data.prepare(clinic_source)
+    assert said.stdout.splitlines()[-1] == own_data.OUT
+    return clinic_source / own_data.OUT
+
+
+@pytest.fixture
+def spare(clinic_source, tmp_path) -> Path:
+    """The same card and table, to be spoilt."""
+    shutil.copytree(clinic_source, tmp_path / "c", ignore=shutil.ignore_patterns("data"))
+    return tmp_path / "c"
