@@ -1,5 +1,6 @@
 """How long does `mmal --help` take, beside a Python that does nothing and one that imports torch?"""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,4 +20,6 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 
 
 def _process(words: tuple[str, ...]) -> None:
-    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
+    """Python keeps what it compiles, whatever this shell says, as it does for who has installed mmal."""
+    place = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *words], env=place, stdout=subprocess.DEVNULL, check=True)
