@@ -107,7 +107,7 @@ def given(ids, guesses=("a",)):
 
 
 def test_modalities_may_be_called_as_our_columns_are():
-    text = batch.text(given(["s1"], ["label", "id", "label+id"]), ["x", "y"])
+    text = batch.text(given(["s1"], ["label", "id", "label+id"]), ["x", "y"], {})
     assert text.splitlines()[0] == (
         "order,id,label,modality label,modality label p,modality id,modality id p,label+id,label+id p"
     )

@@ -10,7 +10,7 @@ from mmal_cli.annotation import batch, journal, label_studio
 from mmal_cli.annotation.batch import Given
 from mmal_cli.annotation.campaign import Ask, Campaign, must_hold
 from mmal_cli.annotation.journal import Answer
-from mmal_cli.core.errors import BAD_DATA, UserError, lines
+from mmal_cli.core.errors import UserError, lines
 
 SHOWN = 5  # wrong rows that a message names
 
@@ -28,14 +28,7 @@ class Taken:
 
 def read(path: Path) -> list[Given]:
     """The rows of a CSV file, or the tasks of Label Studio's export, told by their first character."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} not found; expected a filled ask-00.csv, or Label Studio's export as JSON", BAD_DATA) from None
-    except OSError as error:
-        raise UserError(f"{path} could not be read: {error.strerror}", BAD_DATA) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} could not be read as UTF-8 text: {error}; save it as CSV UTF-8", BAD_DATA) from None
+    text = batch.decoded(path, "a filled ask-00.csv, or Label Studio's export as JSON")
     of_label_studio = text.lstrip()[:1] in ("[", "{")
     return (label_studio if of_label_studio else batch).read(text, path)
 

@@ -4,7 +4,7 @@ Formats: labelstud.io/guide/predictions (tasks with predictions), /guide/task_fo
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -15,21 +15,36 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 
 CONFIG = "label-studio.xml"
 ID, CONTROL, OBJECT = "sample_id", "label", "sample"
+SHOWN = "show"  # show1, show2, ... are the columns beside each sample
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".avif")
 
 
-def config(class_names: Sequence[str]) -> str:
-    """The labelling interface that tasks and answers rely on: one choice of class, beside the sample's id."""
+def config(class_names: Sequence[str], beside: Mapping[str, Sequence[str]]) -> str:
+    """The labelling interface that tasks and answers rely on: one choice of class below id and columns of the sample.
+
+    A column whose cells all end as names of pictures do is shown as pictures, any other as text.
+    """
+    columns = "".join(
+        f'  <Header value={quoteattr(column)} size="5"/>\n  <{_tag(cells)} name="{SHOWN}{n}" value="${SHOWN}{n}"/>\n'
+        for n, (column, cells) in enumerate(beside.items(), start=1)
+    )
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in class_names)
     shown = f'  <Text name="{OBJECT}" value="${ID}"/>'
     control = f'  <Choices name="{CONTROL}" toName="{OBJECT}" choice="single">\n{choices}\n  </Choices>'
-    return f"<View>\n{shown}\n{control}\n</View>\n"
+    return f"<View>\n{shown}\n{columns}{control}\n</View>\n"
 
 
-def text(ask: Ask, class_names: Sequence[str]) -> str:
+def _tag(cells: Sequence[str]) -> str:
+    found = [cell for cell in cells if cell]
+    return "Image" if found and all(cell.lower().endswith(PICTURES) for cell in found) else "Text"
+
+
+def text(ask: Ask, class_names: Sequence[str], beside: Mapping[str, Sequence[str]]) -> str:
     """The tasks to import, in the order of choice; each subset of modalities is a prediction, the largest first."""
     tasks = [
         {
-            "data": {ID: name, "ask": ask.cycle.number, "order": number + 1},
+            "data": {ID: name, "ask": ask.cycle.number, "order": number + 1}
+            | {f"{SHOWN}{n}": cells[number] for n, cells in enumerate(beside.values(), start=1)},
             "predictions": [
                 _prediction(subset, guess, ask, number, class_names)
                 for subset in reversed(ask.guesses)

@@ -29,11 +29,11 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 
 if TYPE_CHECKING:
     from mmal_cli.annotation.campaign import Ask, Campaign
+    from mmal_cli.annotation.form import Form
     from mmal_cli.cell import Cell
     from mmal_cli.core.manifest import Dataset
 
 STAGE = 2.4
-SUFFIX = {"csv": ".csv", "label-studio": ".json"}
 
 Size = Annotated[int, typer.Option(metavar="N", help="Samples to ask for; 0 trains and measures only.", min=0)]
 Regime = Annotated[
@@ -43,6 +43,10 @@ Folder = Annotated[
     Path | None, typer.Option("--campaign", metavar="FOLDER", help="Its folder; default: campaigns/<dataset>/<qm>.")
 ]
 FileFormat = Annotated[Literal["csv", "label-studio"], typer.Option("--format", help="A table to fill, or tasks to import.")]
+Show = Annotated[
+    Path | None,
+    typer.Option("--show", metavar="TABLE", help="CSV whose columns stand beside each sample, by id: what people need to see."),
+]
 Again = Annotated[bool, typer.Option("--again", help="Ask on although the last batch is not answered.")]
 
 
@@ -60,6 +64,7 @@ def ask(
     assignments: Assignments = None,
     campaign: Folder = None,
     format: FileFormat = "csv",
+    beside: Show = None,
     again: Again = False,
     deterministic: show.Deterministic = False,
     progress: show.Progress = "auto",
@@ -69,7 +74,9 @@ def ask(
     Labelled are the samples of train and all answers so far; asked are samples
     that the table of mmal prepare-own had without a label. docs/annotating.md
     """
+    from mmal_cli.annotation import beside as tables
     from mmal_cli.annotation import campaign as campaigns
+    from mmal_cli.annotation.form import Form
     from mmal_cli.cell import Cell
     from mmal_cli.core import datasets, plugins, settings
 
@@ -83,11 +90,13 @@ def ask(
     place = campaign or campaigns.default(cell)
     words = ["mmal", "ask", "--data", folder, "--qm", qm, "--size", size, "--regime", regime, "--seed", seed, *chosen(*asked)]
     command = shlex.join(map(str, words)) + " --deterministic" * deterministic
+    command += f" --show {shlex.quote(str(beside))}" if beside else ""
+    form = Form(format, tables.read(beside) if beside else None)
     wanted = campaigns.begin(place, campaigns.of(cell, command))
     if dataset.restricted:
         show.note(f"{dataset.name} is restricted: what its agreement says of the data holds for {place} too, which holds ids")
     train = partial(_train, cell, folder, wanted, size, command, gpu, deterministic, progress)
-    _ask(cell, place, wanted, train, format, again)
+    _ask(cell, place, wanted, train, form, again)
 
 
 def _has_unlabelled(dataset: Dataset, folder: Path) -> None:
@@ -100,7 +109,7 @@ def _has_unlabelled(dataset: Dataset, folder: Path) -> None:
         )
 
 
-def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, format: str, again: bool) -> None:
+def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, form: Form, again: bool) -> None:
     """Asks in the campaign's folder, in which nobody else then asks."""
     from secrets import token_hex
 
@@ -119,7 +128,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, format: s
             found, labels = campaigns.asks(place, campaign), journal.labels(journal.read(place))
             campaigns.must_hold(place, found, labels)
             if found and not again and (done := campaigns.answered(found[-1].asked, labels)) < len(found[-1].asked):
-                _stay(place, campaign, found, done, format)
+                _stay(place, campaign, found, done, form)
                 return
             _must_be_free(place, len(found))
             try:
@@ -127,7 +136,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, format: s
             except running.Lost:
                 raise UserError(f"{place} was taken over by another mmal ask; wait for its end") from None
             campaigns.keep(place, campaign, found[-1])
-            file = _publish(place, campaign, found, format)
+            file = _publish(place, campaign, found, form)
     _say(place, campaign, found, len(labels))
     if file:
         show.note(_how(file))
@@ -136,6 +145,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, format: s
 
 def _how(file: Path) -> str:
     """To answer a batch."""
+    from mmal_cli.annotation.form import SUFFIX
     from mmal_cli.annotation.label_studio import CONFIG
 
     if file.suffix == SUFFIX["csv"]:
@@ -143,14 +153,14 @@ def _how(file: Path) -> str:
     return f"import it to Label Studio, labelling interface {CONFIG}; export as JSON, then: mmal answer EXPORT.json"
 
 
-def _stay(place: Path, campaign: Campaign, found: Sequence[Ask], done: int, format: str) -> None:
+def _stay(place: Path, campaign: Campaign, found: Sequence[Ask], done: int, form: Form) -> None:
     """The last batch is open: writes its file if that is not there, as after a kill or in another format, else refuses."""
-    if file := _publish(place, campaign, found, format):
+    if file := _publish(place, campaign, found, form):
         show.note(f"the last batch, {done} of {len(found[-1].asked)} answered; nothing was trained")
         show.note(_how(file))
         show.result(file)
         return
-    file = _file(place, found[-1], format)
+    file = form.path(place, found[-1])
     raise UserError(
         f"{file} is open: {done} of {len(found[-1].asked)} answered; {_how(file)}; or ask on without the rest: --again"
     )
@@ -158,10 +168,10 @@ def _stay(place: Path, campaign: Campaign, found: Sequence[Ask], done: int, form
 
 def _must_be_free(place: Path, number: int) -> None:
     """Refuses names that somebody else's files have: a filled table is never written over."""
-    from mmal_cli.annotation.campaign import place_of
+    from mmal_cli.annotation.form import names
 
-    for suffix in SUFFIX.values():
-        if (path := place / f"{place_of(number)}{suffix}").exists():
+    for name in names(number):
+        if (path := place / name).exists():
             raise UserError(f"{path} is there, though nothing of it was asked; move it away", BAD_DATA)
 
 
@@ -195,25 +205,15 @@ def _train(
         return ask_next(cell, data, campaign, len(found), size, labels, asked, device, command, on_epoch)
 
 
-def _file(place: Path, ask: Ask, format: str) -> Path:
-    from mmal_cli.annotation.campaign import place_of
-
-    return place / f"{place_of(ask.cycle.number)}{SUFFIX[format]}"
-
-
-def _publish(place: Path, campaign: Campaign, found: Sequence[Ask], format: str) -> Path | None:
+def _publish(place: Path, campaign: Campaign, found: Sequence[Ask], form: Form) -> Path | None:
     """Writes run.yaml and the last batch's file, which is returned; None where it is there already: it may be filled."""
-    from mmal_cli.annotation import batch, label_studio
+    from mmal_cli.annotation import label_studio
     from mmal_cli.annotation.campaign import keep_run
-    from mmal_cli.core import files
 
     keep_run(place, campaign, found)
-    path = _file(place, found[-1], format)
-    if path.exists() or not found[-1].asked:
-        return None
-    if format == "label-studio" and not (place / label_studio.CONFIG).exists():  # people add to it what they need to see
-        files.write_text(place / label_studio.CONFIG, label_studio.config(campaign.class_names))
-    files.write_text(path, (batch if format == "csv" else label_studio).text(found[-1], campaign.class_names))
+    path = form.write(place, campaign, found[-1])
+    if path and (columns := form.not_in_interface(place)):
+        show.note(f"{place / label_studio.CONFIG} was there and stays; --show gives it more to show: {', '.join(columns)}")
     return path
 
 
