@@ -1,4 +1,4 @@
-"""`mmal aulc --by`: runs that differ in a setting stand side by side, each method named with the setting's value."""
+"""`--by` of `mmal aulc` and `mmal report`: runs that differ in a setting stand side by side, named with its value."""
 
 import fake_runs
 import pytest
@@ -36,6 +36,21 @@ def test_methods_are_named_with_the_setting_and_ranked_with_it(tmp_path, mmal_in
     assert mmal_in("rank").exit_code == 0
     (block,) = yaml.safe_load((tmp_path / "results/rank.yaml").read_text())["blocks"]
     assert block["ranks"] == {"badge gated": 1.5, "badge mean": 3.5, "random gated": 1.5, "random mean": 3.5}
+
+
+def test_a_report_names_them_so_in_its_tables_figures_and_readings(tmp_path, mmal_in):
+    pytest.importorskip("matplotlib")
+    refused = mmal_in("report", "runs")
+    assert (refused.exit_code, "tell them apart by a setting: --by KEY" in " ".join(refused.stderr.split())) == (3, True)
+    done = mmal_in("report", "runs", "--by", "model.fusion")
+    assert (done.exit_code, "warning" in done.stderr) == (0, False), done.stderr
+    page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    readings = (tmp_path / "report/diagnostics.csv").read_text(encoding="utf-8")
+    for name in ("badge gated", "badge mean", "random gated", "random mean"):
+        assert page.count(name) > 3
+        assert f",{name}," in readings
+    assert "mmal report RUNS --by model.fusion" in page
+    assert mmal_in("report", "runs", "--by", "model.fusions").exit_code == 2
 
 
 def test_what_else_differs_is_still_said():

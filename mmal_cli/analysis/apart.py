@@ -1,14 +1,17 @@
 """Runs that differ in a setting, such as the fusion, side by side: the setting's value becomes part of the method's name."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from mmal_cli.core import files
 from mmal_cli.core.errors import unknown
 from mmal_cli.core.manifest import Run
 
+Where = TypeVar("Where", str, Path)
 
-def by(records: Mapping[str, Run], key: str) -> dict[str, Run]:
+
+def by(records: Mapping[Where, Run], key: str) -> dict[Where, Run]:
     """Records of methods called `bmmal gated`, without the setting itself, so that nobody warns that they differ in it.
 
     Args:

@@ -95,7 +95,8 @@ def _row(names: Sequence[str], records: Mapping[str, Run], metric: str) -> AulcR
 def _must_belong_together(a: str, run_a: Run, b: str, run_b: Run) -> None:
     """Refuses to average runs that differ in more than the seed."""
     if run_a.config["seed"] == run_b.config["seed"]:
-        raise UserError(f"{a} and {b} are the same cell (seed {run_a.config['seed']}); leave one of them out", BAD_DATA)
+        helps = "leave one of them out, or tell them apart by a setting: --by KEY of mmal aulc and mmal report"
+        raise UserError(f"{a} and {b} are the same cell (seed {run_a.config['seed']}); {helps}", BAD_DATA)
     helps = f"it cannot be averaged with {a}; run one of them again with the settings of the other, or keep them apart"
     files.must_match(Path(b), _comparable(run_b), _comparable(run_a), helps)
 

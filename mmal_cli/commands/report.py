@@ -22,6 +22,9 @@ SUMS, SUM = "mmal.sha256", r"^([0-9a-f]{64})  ([A-Za-z0-9_-]+\.(?:png|pdf))$"  #
 def report(
     runs: Annotated[Path, typer.Argument(help="Folder of runs, or of some of them.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder of the page; an older report there is written over.")] = Path("report"),
+    by: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Tell runs apart by this setting too, for instance model.fusion.")
+    ] = None,
     format: Annotated[str, typer.Option(metavar="LIST", help="Of html, png and pdf, with commas.")] = ",".join(FORMS),
 ) -> None:
     """Make an HTML page of all finished runs, with figures and tables beside the published ones.
@@ -39,10 +42,10 @@ def report(
     _need_matplotlib()
     from mmal_cli.report.gather import gather
 
-    material = gather(found, runs)
+    material = gather(found, runs, by)
     for warning in material.unlike:
         show.note(f"warning: {warning}")
-    _write(material, out, forms)
+    _write(material, out, forms, f"mmal report RUNS --by {by}" if by else "mmal report RUNS")
 
 
 def _forms(text: str) -> list[str]:
@@ -76,7 +79,7 @@ def _need_matplotlib() -> None:
         raise UserError(f"mmal report draws with matplotlib, which is not installed; install it {helps}")
 
 
-def _write(material: Material, out: Path, forms: list[str]) -> None:
+def _write(material: Material, out: Path, forms: list[str], command: str) -> None:
     """The files, each whole; the page last."""
     import time
 
@@ -94,7 +97,7 @@ def _write(material: Material, out: Path, forms: list[str]) -> None:
         show.note(f"{figures} written ({len(material.variants)} figures: {', '.join(drawn)})")
     if "html" in forms:
         files.write_text(out / "diagnostics.csv", page.readings(material))
-        info = manifest.made(time.monotonic(), "mmal report RUNS", ("numpy", "scipy", "matplotlib"))
+        info = manifest.made(time.monotonic(), command, ("numpy", "scipy", "matplotlib"))
         files.write_text(out / INDEX, page.page(material, info))
         show.result(out / INDEX)
     else:

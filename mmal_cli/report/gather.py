@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmal_cli.analysis import aulc, diagnostics, figures
+from mmal_cli.analysis import apart, aulc, diagnostics, figures
 from mmal_cli.analysis.diagnostics import Reading
 from mmal_cli.core import files, manifest, place
 from mmal_cli.core.errors import BAD_DATA
@@ -84,16 +84,18 @@ class Material:
     unlike: list[str]
 
 
-def gather(found: Runs, root: Path) -> Material:
+def gather(found: Runs, root: Path, by: str | None = None) -> Material:
     """Reads what the records say and, for overlaps, the cycles beside them.
 
     Args:
         root: the folder where they were found; the page does not say where that is.
+        by: a setting whose value becomes part of the method's name, `analysis.apart`.
 
     Raises:
         UserError: damaged or contradicting records, as for `mmal aulc`; a damaged cycle.
     """
-    records = {str(folder): run for folder, run in found.finished.items()}
+    finished = apart.by(found.finished, by) if by else found.finished
+    records = {str(folder): run for folder, run in finished.items()}
     content = {
         "id": files.identity({"kind": "report", "runs": sorted(run.id for run in records.values())}),
         "metric": METRIC,
@@ -102,17 +104,17 @@ def gather(found: Runs, root: Path) -> Material:
         "made": {},
     }
     table = manifest.check(AulcTable, content, "runs", BAD_DATA)
-    places = {folder: check(Place, run.config, f"{folder} config", BAD_DATA) for folder, run in found.finished.items()}
+    places = {folder: check(Place, run.config, f"{folder} config", BAD_DATA) for folder, run in finished.items()}
     values = published.read()
     ways = {row.variant: place.Variant.model_validate(row.model_dump()) for row in table.rows}.values()
     return Material(
-        variants=[_variant(way, table, found.finished, places, values.as_aulc()) for way in ways],
+        variants=[_variant(way, table, finished, places, values.as_aulc()) for way in ways],
         methods=sorted({row.qm for row in table.rows}),
         seeds=sorted({found.seed for found in places.values()}),
         ranking=rank(table),
         published=values,
         unfinished=len(found.unfinished),
-        unlike=aulc.unlike({str(folder.relative_to(root)): run for folder, run in found.finished.items()}),
+        unlike=aulc.unlike({str(folder.relative_to(root)): run for folder, run in finished.items()}),
     )
 
 
