@@ -128,7 +128,7 @@ distclean: clean ## Removes .venv too.
 	rm -rf .venv mmal_cli/*.so
 
 # The environment. The stamp is written last: an interrupted installation goes on at the next `make`.
-$(ENV): pyproject.toml constraints.txt mmal_cli/_image_ops.c
+$(ENV): pyproject.toml setup.py constraints.txt mmal_cli/_image_ops.h mmal_cli/_image_ops.c
 	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 	  found=; for python in $(INTERPRETERS); do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \

@@ -9,7 +9,7 @@ from torch import Tensor
 WITH_ZERO = range(10)  # the levels 1 to 9 and zero, so that a level is its own position
 
 
-def chosen(kind: Tensor, level: Tensor, negative: Tensor) -> Tensor:
+def position(kind: Tensor, level: Tensor, negative: Tensor) -> Tensor:
     """The position (n,) among all maps; kind (n,) is one in MAPS, where it is none, neither is the result."""
     return (kind.clamp(0, len(MAPS) - 1) * 2 + negative) * len(WITH_ZERO) + level
 
@@ -20,7 +20,7 @@ def sources(height: int, width: int, device: torch.device) -> tuple[Tensor, Tens
 
     Memory: 5 bytes x 100 maps per pixel, 2 MB at 64 x 64, 25 MB at 224 x 224.
     """
-    a, b, c, d, e, f = fixed(height, width).to(device).view(-1, 6, 1, 1).unbind(1)
+    a, b, c, d, e, f = coefficients(height, width).to(device).view(-1, 6, 1, 1).unbind(1)
     x, y = torch.arange(width, device=device), torch.arange(height, device=device)[:, None]
     columns, rows = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
@@ -28,13 +28,13 @@ def sources(height: int, width: int, device: torch.device) -> tuple[Tensor, Tens
 
 
 @lru_cache(maxsize=4)
-def fixed(height: int, width: int) -> Tensor:
-    """a, b, c, d, e, f of `_fixed` by kind, sign and level, (100, 6) int64 on the CPU."""
+def coefficients(height: int, width: int) -> Tensor:
+    """a, b, c, d, e, f of `_fixed_point` by kind, sign and level, (100, 6) int64 on the CPU."""
     signed = [sign * level for sign in (1, -1) for level in WITH_ZERO]
-    return torch.tensor([_fixed(*make(level, height, width)) for make in MAPS.values() for level in signed])
+    return torch.tensor([_fixed_point(*make(level, height, width)) for make in MAPS.values() for level in signed])
 
 
-def _fixed(a: float, b: float, c: float, d: float, e: float, f: float) -> list[int]:
+def _fixed_point(a: float, b: float, c: float, d: float, e: float, f: float) -> list[int]:
     """The map x' = a x + b y + c, y' = d x + e y + f between pixel centres, in 1/65536."""
     return [math.floor(v * 65536.0 + 0.5) for v in (a, b, c + a * 0.5 + b * 0.5, d, e, f + d * 0.5 + e * 0.5)]
 

@@ -43,8 +43,8 @@ def apply(name: str, images: Tensor, rng: torch.Generator) -> Tensor:
         (B, C, H, W) uint8 on the same device; `images` itself for none. Equal on all devices, bit for bit, below W = 128;
         from there on the interpolation may differ by one grey level.
 
-    Cost: 128 images of 3 x 64 x 64 in about 8 ms (basic: 2 ms) of one CPU core, an eighth of Pillow's; a third without
-    `_image_ops.c` (`mmal bench augment`).
+    Cost: 128 images of 3 x 64 x 64 in about 9 ms (basic: 2 ms) of one CPU core, an eighth of Pillow's; a third without
+    `_image_ops.c` (`mmal bench augment`). From W = 128 on the resized crop, in torch on any device, takes most of the time.
     """
     if name not in NAMES:
         raise unknown("augmentation", name, NAMES)

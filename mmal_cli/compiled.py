@@ -1,12 +1,32 @@
-"""The functions of `_image_ops.c`, which is built at installation where there is a C compiler and Python's headers."""
+"""The library that `_image_ops.c` and its header become at installation, where there is a C compiler and Python's headers."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-try:
-    from mmal_cli import _image_ops as library
-except ImportError:  # it could not be built, or this is the bare source tree
-    library = None
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SOURCES = [Path(__file__).with_name(f"_image_ops.{kind}") for kind in "hc"]
+
+
+def _load() -> tuple[ModuleType | None, str]:
+    """The library, or None and why."""
+    try:
+        from mmal_cli import _image_ops as found
+    except ModuleNotFoundError:
+        return None, "not built"
+    except ImportError as error:
+        return None, f"cannot be loaded: {error}"
+    if sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest() != found.SOURCES:
+        return None, "built of other sources than those beside it"
+    return found, "built"
+
+
+library, state = _load()
 
 
 def serves(images: Tensor) -> bool:
@@ -21,8 +41,9 @@ def call(name: str, images: Tensor, *arrays: Tensor) -> Tensor:
         Of the shape and dtype of the images.
 
     Raises:
-        ValueError: an array does not fit the shape of the images.
+        ValueError: an array does not fit the shape of the images, or holds what there is not.
     """
-    done = torch.empty_like(images, memory_format=torch.contiguous_format)
-    getattr(library, name)(tuple(images.shape), *(array.numpy() for array in (images.contiguous(), done, *arrays)))
+    done = images.new_empty(images.shape)
+    given = (array.contiguous().numpy() for array in (images, done, *arrays))
+    getattr(library, name)(tuple(images.shape), *given)
     return done

@@ -115,12 +115,10 @@ def processor() -> Finding:
 
 def compiled() -> Finding:
     """The part of the augmentation that a C compiler makes at installation."""
-    try:
-        from mmal_cli import _image_ops  # noqa: F401
-    except ImportError:
-        helps = f"for a faster one on a CPU install a C compiler and Python's headers, then mmal {_again()}"
-        return Finding("augmentation in C", "not built", None, helps)
-    return Finding("augmentation in C", "built")
+    from mmal_cli.compiled import library, state
+
+    helps = f"for a faster one on a CPU install a C compiler and Python's headers, then mmal {_again()}"
+    return Finding("augmentation in C", state) if library else Finding("augmentation in C", state, None, helps)
 
 
 def disk() -> Finding:

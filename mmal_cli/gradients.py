@@ -93,7 +93,8 @@ def kmeans_plus_plus(a: Tensor, h: Tensor, size: int, rng: torch.Generator) -> T
     Raises:
         UserError: a factor is not finite.
 
-    Cost: size passes over n (C + D) numbers in float32; memory n (C + D) in float32, and 8 n in float64.
+    Cost: at most size passes over n (C + D) numbers in float32, fewer the more the norms differ; memory n (C + D) in float32,
+    and 12 n of 8 bytes.
     """
     near = Nearest(finite(a, "residuals"), finite(h, "embeddings"))
     picks: list[int] = []
@@ -135,7 +136,8 @@ def k_centre(h: Tensor, centres: Tensor, size: int, rng: torch.Generator) -> Ten
     Raises:
         UserError: an embedding is not finite.
 
-    Cost: size passes over n D numbers in float32, and n L D in matrix products; memory n D in float32, and 6 n in float64.
+    Cost: at most size passes over n D numbers in float32, and n L D in matrix products; memory n D in float32, and 10 n of 8
+    bytes.
     """
     near = Nearest(finite(h, "embeddings"))
     if len(centres):

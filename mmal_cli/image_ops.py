@@ -22,8 +22,8 @@ THRESHOLD = torch.tensor([256 - int(level * 256 / 10) for level in WITH_ZERO])  
 def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) -> Tensor:
     """Applies to each sample the one operation that it drew.
 
-    The samples are sorted by operation, so that each operation works on one slice; all operations that map a value to a value
-    share one look-up, all that move pixels share another.
+    In torch the samples are sorted by operation, so that each operation works on one slice; all operations that map a value to
+    a value share one look-up, all that move pixels share another.
 
     Args:
         images: (B, C, H, W) uint8, C in {1, 3}, on any device; not changed.
@@ -34,12 +34,12 @@ def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) 
     Returns:
         (B, C, H, W) uint8.
 
-    Cost: a few reads and writes of the batch, and 8 bytes of index per pixel and sample. The 90 affine maps of a size are
-    kept (`affine.sources`).
+    Cost: in C one read and write of the batch; in torch a few, 8 bytes of index per pixel and sample, and the 100 affine maps
+    of a size, which are kept (`affine.sources`).
     """
     if compiled.serves(images):
         magnitude = torch.where(operation == list(OPERATIONS).index("Solarize"), THRESHOLD[level], BITS[level])
-        maps = affine.fixed(*images.shape[2:])[affine.chosen(operation - len(TABLES), level, negative)]
+        maps = affine.coefficients(*images.shape[2:])[affine.position(operation - len(TABLES), level, negative)]
         return compiled.call("operate", images, operation, FACTOR[level], magnitude, maps)
     order = operation.argsort(stable=True)
     operation, level, negative = operation[order], level[order], negative[order]
@@ -47,7 +47,7 @@ def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) 
     images = images.index_select(0, order.to(images.device))
     done = [look_up(images[: ends[len(TABLES)]], _tables(images, level, ends))]
     moving = slice(ends[len(TABLES)], ends[len(TABLES) + len(affine.MAPS)])
-    done.append(_move(images[moving], affine.chosen(operation[moving] - len(TABLES), level[moving], negative[moving])))
+    done.append(_move(images[moving], affine.position(operation[moving] - len(TABLES), level[moving], negative[moving])))
     for number in range(len(TABLES) + len(affine.MAPS), len(OPERATIONS)):
         part = slice(ends[number], ends[number + 1])
         done.append(FILTERS[OPERATIONS[number]](images[part], level[part]))

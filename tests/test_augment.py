@@ -160,9 +160,9 @@ def test_a_grey_square_is_whole_at_the_top_and_left_border_and_cut_at_the_others
 
 def test_what_lies_outside_is_black_and_strides_do_not_matter():
     images = pictures(3, 17, 40).transpose(2, 3)  # (8, 3, 40, 17), not contiguous
-    rows, columns = (torch.arange(size).expand(8, -1) + start for size, start in ((40, -50), (17, 16)))
-    assert image_ops.crop(images, rows.contiguous(), columns.contiguous()).count_nonzero() == 0
-    found = image_ops.crop(images, (rows + 49).contiguous(), (columns - 18).contiguous())
+    rows, columns = (torch.arange(start, start + size).expand(8, -1) for size, start in ((40, -50), (17, 17)))
+    assert image_ops.crop(images, rows, columns).count_nonzero() == 0
+    found = image_ops.crop(images, rows + 49, columns - 19)
     assert torch.equal(found[..., 1:, 2:], images[..., :-1, :-2])
     assert found[..., 0, :].count_nonzero() == found[..., :2].count_nonzero() == 0
 
@@ -215,16 +215,6 @@ def test_large_randaug_is_the_resized_crop_and_two_operations_without_a_grey_squ
         expected = image_ops.operate(expected, *augment.draw_operations(8, rng))
     assert torch.equal(found, expected)
     assert torch.equal(augment.apply("basic", images, generator(4)), augment.zoom(images, flips, boxes))
-
-
-@pytest.mark.skipif(BUILT is None, reason="mmal_cli/_image_ops.c was not built")
-def test_arrays_that_do_not_fit_are_refused_not_read_beyond_their_end():
-    images, rows = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 8, dtype=torch.int64)
-    for wrong in (rows[:3], rows.int(), rows[:, :7].contiguous()):
-        with pytest.raises(ValueError, match="arrays that do not fit the shape of the images"):
-            BUILT.crop((4, 3, 8, 8), images.numpy(), images.clone().numpy(), rows.numpy(), wrong.numpy())
-    with pytest.raises(ValueError, match="arrays that do not fit"):
-        BUILT.crop((4, 3, 8, 9), images.numpy(), images.clone().numpy(), rows.numpy(), rows.numpy())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -1,6 +1,7 @@
 """Each item of `mmal bench` runs, at a size of seconds, and a reference does the work it stands for. No time is asserted."""
 
 from importlib.util import find_spec
+from itertools import product
 
 import numpy as np
 import pytest
@@ -97,7 +98,8 @@ def test_augment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SHAPE": (4, 3, 64, 64), "BATCHES": 1, "ROUNDS": 2}.items():
         monkeypatch.setattr(augment, name, value)
     rows = augment.run()
-    assert [row["augmentation"] for row in rows] == ["basic", "randaug"]
+    languages = ["C", "torch"] if augment.BUILT else ["torch"]
+    assert [(row["augmentation"], row["in"]) for row in rows] == [*product(["basic", "randaug"], languages)]
     for row in rows:
         compares(row, "images/s", 2)
 

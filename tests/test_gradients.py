@@ -185,10 +185,12 @@ def test_one_uniform_number_for_each_pick_but_the_first():
     assert torch.equal(rng.get_state(), other.get_state())
 
 
+@pytest.mark.parametrize("block", [1, 16, nearest.BLOCK])
 @pytest.mark.parametrize("spread", [1e-3, 1e-8, 0.0])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_what_is_not_computed_would_not_have_changed_anything(kind, spread):
+def test_what_is_not_computed_would_not_have_changed_anything(monkeypatch, kind, spread, block):
     """Tight clusters, whose distances float32 cannot tell apart, and lengths from 1e-30 to 1."""
+    monkeypatch.setattr(nearest, "BLOCK", block)
     rng = chance()
     a, h = (torch.randn(9, width, generator=rng, dtype=torch.float64)[torch.arange(600) % 9] for width in (5, 16))
     a, h = (x + spread * torch.randn(x.shape, generator=rng, dtype=torch.float64) for x in (a, h))
@@ -217,6 +219,23 @@ def test_most_distances_are_not_computed(monkeypatch):
     monkeypatch.setattr(nearest, "squared_distances", counting)
     kmeans_plus_plus(torch.randn(2000, 10, generator=chance(1)), torch.randn(2000, 20, generator=chance(2)), 400, chance())
     assert 2000 < computed < 2000 * 400 / 20
+
+
+def test_blocks_that_are_far_too_short_or_too_long_are_not_read(monkeypatch):
+    """All lengths between 1 and 1/1000 are equally likely on a logarithmic axis; picks are those of reading all."""
+    a = torch.randn(2000, 10, generator=chance(1)) * 10 ** (-3 * torch.rand(2000, 1, generator=chance(3)))
+    h = torch.nn.functional.layer_norm(torch.randn(2000, 20, generator=chance(2)), (20,))
+    every, read, plain = kmeans_plus_plus(a, h, 200, chance()), 0, torch.mv
+
+    def counting(rows, vector):
+        nonlocal read
+        read += len(rows) * (rows.dtype == torch.float32)
+        return plain(rows, vector)
+
+    monkeypatch.setattr(nearest, "BLOCK", 50)
+    monkeypatch.setattr(torch, "mv", counting)
+    assert torch.equal(kmeans_plus_plus(a, h, 200, chance()), every)
+    assert 2 * 2000 < read < 2 * 2000 * 200 / 2
 
 
 def test_vectors_too_short_for_their_square_are_at_zero():

@@ -169,6 +169,11 @@ def test_help_loads_no_slow_library() -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "mmal_cli").rglob("*.[ch]")), ids=lambda path: path.name)
+def test_files_of_c_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= FILE_LINES
+
+
 @each_module
 def test_files_and_functions_are_short(module: str) -> None:
     lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -44,8 +44,12 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     """
     names, languages = ["basic", "randaug"], ["C", "torch"] if compiled.library else ["torch"]
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as other:
+
+        def timed(*words: object) -> None:
+            other.submit(_batches, *words).result()
+
         ways = {
-            (name, language): lambda name=name, language=language: other.submit(_batches, name, language).result()
+            (name, language): partial(timed, name, language, SHAPE, BATCHES)
             for name in names
             for language in (*languages, "Pillow")
         }
@@ -70,12 +74,12 @@ def _batch(shape: tuple[int, ...]) -> tuple[Tensor, list[Image.Image]]:
     return images, [to_pillow(image) for image in images]
 
 
-def _batches(name: str, language: str) -> None:
+def _batches(name: str, language: str, shape: tuple[int, ...], batches: int) -> None:
     """Augments one batch again and again: in C, in torch, or by Pillow, image by image."""
-    images, pictures = _batch(SHAPE)
+    images, pictures = _batch(shape)
     rng = torch.Generator().manual_seed(0)
     compiled.library = BUILT if language == "C" else None
-    for _ in range(BATCHES):
+    for _ in range(batches):
         if language == "Pillow":
             by_pillow(name, pictures, rng)
         else:
