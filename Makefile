@@ -118,7 +118,7 @@ lint: $(ENV) ## Checks the code's style and its formatting.
 	.venv/bin/ruff format --check .
 
 bench: $(ENV) ## Measures speed, beside a plain reference in the same run.
-	$(MMAL) bench
+	$(MMAL) bench --out $(RESULTS)/speed
 
 clean: ## Removes build outputs, caches and demo/.
 	rm -rf build dist *.egg-info demo .pytest_cache .ruff_cache .hypothesis

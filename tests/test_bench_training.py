@@ -9,11 +9,12 @@ from sweeps import FAST
 from typer.testing import CliRunner
 
 from mmal_cli import app
-from mmal_cli.bench import bald, deterministic, growth, overhead, queries, start, step
+from mmal_cli.bench import bald, deterministic, growth, ideas, overhead, queries, start, step
 from mmal_cli.core.seeds import generator
 from mmal_cli.depthwise import Depthwise
 from mmal_cli.gradients import kmeans_plus_plus, residual
 from mmal_cli.method import load_method
+from mmal_cli.model import build
 
 
 @pytest.fixture
@@ -109,6 +110,28 @@ def test_the_parts_of_a_run_add_up_to_all_of_it(tiny_data, tmp_path, monkeypatch
 def read_seconds(out):
     (path,) = out.rglob("run.yaml")
     return overhead.Run.read(path).made["seconds"]
+
+
+def test_both_ways_of_an_idea_give_the_same(monkeypatch):
+    for name, value in {"SIZE": 16, "CLASSES": 3, "BATCH": 4, "STEPS": 2, "ENCODER": "convnet"}.items():
+        monkeypatch.setattr(step, name, value)
+    for name, value in {"ROUNDS": 1, "WORKERS": 0, "keep_memory": lambda: None}.items():
+        monkeypatch.setattr(ideas, name, value)
+    step.split.cache_clear()
+    data = step.split()
+    model = build(data.modalities, data.classes, step.settings(), 0.0, seed=0).eval()
+    *_, ours, plain = ideas.held(model, data)
+    batches = plain()
+    assert len(ours()) == len(batches) == 4
+    for x, other in zip(ours(), batches, strict=True):
+        torch.testing.assert_close(x, other)
+    *_, ours, plain = ideas.at_once(model, data)
+    for found in plain():
+        ((subset, logits),) = found.subset_logits.items()
+        torch.testing.assert_close(ours().subset_logits[subset], logits)
+    rows = ideas.run()
+    step.split.cache_clear()
+    assert [row["idea"].split()[0] for row in rows] == ["foreach", "fused", "subsets", "uint8"]
 
 
 def test_bench_writes_what_it_shows_and_leaves_the_figures_of_others(monkeypatch, tmp_path):

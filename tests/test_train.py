@@ -153,6 +153,18 @@ def test_passes_share_their_masks_and_average_in_probability(tiny_data):
     torch.testing.assert_close(alone.passes[:, 0], found.passes[:, 11])
 
 
+def test_each_encoder_runs_once_for_a_sample_whatever_the_passes_and_subsets(tiny_data):
+    s = settings("model.mc_passes=50", data=tiny_data)
+    split = load_split(tiny_data, Dataset.read(tiny_data / "dataset.yaml"), "train")
+    model = build(split.modalities, 3, s, 0.5, 0).eval()
+    seen = []
+    for name, encoder in model.encoders.items():
+        encoder.register_forward_hook(lambda module, args, out, name=name: seen.append((name, len(args[0]))))
+    needs = {"logits", "passes", "subset_logits"}
+    predict(model, split, torch.arange(20), needs, dropout_masks(model, s, Chance(0, 0)), [("a",), ("b",), ("a", "b")])
+    assert seen == [("a", 20), ("b", 20)]
+
+
 def test_subsets_are_scored_as_if_the_others_were_absent(tiny_data):
     s = settings(data=tiny_data)
     split = load_split(tiny_data, Dataset.read(tiny_data / "dataset.yaml"), "test")

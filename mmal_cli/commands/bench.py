@@ -22,7 +22,7 @@ def bench(
     item: Item = None, out: Out = None, format: show.Format = "rich", json: Json = False, progress: show.Progress = "auto"
 ) -> None:
     """Measure speed and learnability on this machine; the figures come with hardware and versions."""
-    from mmal_cli.core import files, plugins
+    from mmal_cli.core import plugins
 
     format, found = "json" if json else format, {}
     for name in [item] if item else plugins.names("bench"):
@@ -37,16 +37,20 @@ def bench(
             foot = f"{made['seconds']} s; {made['hardware']}; {', '.join(f'{k} {v}' for k, v in made['versions'].items())}"
             cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
             show.table(name, list(rows[0]), cells, foot, format=format)
-        if out and hasattr(module, "draw"):
-            out.mkdir(parents=True, exist_ok=True)
-            module.draw(rows, out / f"{name}.png")
-    if out:
-        there = out / "bench.json"
-        before = json_format.loads(there.read_text(encoding="utf-8")) if there.exists() else {}
-        files.write_text(there, json_format.dumps(before | found, indent=1) + "\n")
-        show.note(f"written: {there}")
+        if out:  # after each item, so that none is lost with a later one
+            _keep(out / "bench.json", found)
+            if hasattr(module, "draw"):
+                module.draw(rows, out / f"{name}.png")
     if format == "json":
         show.result(json_format.dumps(found, indent=1))
+
+
+def _keep(there: Path, found: dict[str, Any]) -> None:
+    from mmal_cli.core import files
+
+    before = json_format.loads(there.read_text(encoding="utf-8")) if there.exists() else {}
+    files.write_text(there, json_format.dumps(before | found, indent=1) + "\n")
+    show.note(f"written: {there}")
 
 
 def hardware() -> str:
