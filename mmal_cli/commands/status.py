@@ -11,6 +11,7 @@ import typer
 from mmal_cli import show
 
 if TYPE_CHECKING:
+    from mmal_cli.annotation.standing import Standing
     from mmal_cli.core.grid import Grid
     from mmal_cli.core.running import Found
     from mmal_cli.sweep import Row
@@ -31,7 +32,10 @@ def status(
     format: show.Format = "rich",
     json: Annotated[bool, typer.Option("--json", help="Every cell: --format json.")] = False,
 ) -> None:
-    """Show which runs are done, running, failed, part done and to do, on any engine."""
+    """Show which runs are done, running, failed, part done and to do, on any engine.
+
+    Of a folder of campaigns: how much of each was asked and answered.
+    """
     import sys
 
     from mmal_cli.core import grid as grids
@@ -41,12 +45,36 @@ def status(
     wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
         raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
-    if json or format == "json":
+    if wanted is None and (found := _campaigns(runs)):
+        _print_campaigns(found, "json" if json else format)
+    elif json or format == "json":
         _print_json(in_folder(runs, wanted))
     elif watch and sys.stdout.isatty():
         _watch(runs, wanted)
     else:
         _print(runs, in_folder(runs, wanted), format)
+
+
+def _campaigns(folder: Path) -> list[Standing]:
+    """Those in a folder that holds no run of al-run: a campaign's record of its curve lies beside its own."""
+    from mmal_cli.annotation.standing import standings
+    from mmal_cli.sweep import in_folder
+
+    return [] if in_folder(folder, None) else list(standings(folder))
+
+
+def _print_campaigns(found: Sequence[Standing], format: show.FormatName) -> None:
+    from json import dumps
+
+    if format == "json":
+        show.result(dumps([one.plain() for one in found], indent=2))
+        return
+    columns = ("campaign", "dataset", "method", "batches", "answers", "of the last batch")
+    lines = [
+        [str(one.folder), one.dataset, one.method, str(one.batches), str(one.answers), f"{one.answered} of {one.asked}"]
+        for one in found
+    ]
+    show.table("", columns, lines, "The curves: mmal aulc FOLDER. To go on: mmal answer FILE, mmal ask", left=3, format=format)
 
 
 def _watch(runs: Path, wanted: Grid | None) -> None:
