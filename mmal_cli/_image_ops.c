@@ -3,7 +3,6 @@
    setup.py builds this where there is a C compiler; image_ops.py goes on without it. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
 #include "_image_ops.h"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -16,12 +17,13 @@ SOURCES = [Path(__file__).with_name(f"_image_ops.{kind}") for kind in "hc"]
 def _load() -> tuple[ModuleType | None, str]:
     """The library, or None and why."""
     try:
-        from mmal_cli import _image_ops as found
+        found = import_module("mmal_cli._image_ops")
+        written = sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()
     except ModuleNotFoundError:
         return None, "not built"
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         return None, f"cannot be loaded: {error}"
-    if sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest() != found.SOURCES:
+    if getattr(found, "SOURCES", None) != written:
         return None, "built of other sources than those beside it"
     return found, "built"
 

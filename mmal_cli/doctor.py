@@ -117,7 +117,7 @@ def compiled() -> Finding:
     """The part of the augmentation that a C compiler makes at installation."""
     from mmal_cli.compiled import library, state
 
-    helps = f"for a faster one on a CPU install a C compiler and Python's headers, then mmal {_again()}"
+    helps = f"for a faster one on a CPU install mmal again, where there are a C compiler and Python's headers, {_again()}"
     return Finding("augmentation in C", state) if library else Finding("augmentation in C", state, None, helps)
 
 

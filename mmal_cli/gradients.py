@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmal_cli.core.errors import UserError
-from mmal_cli.nearest import Nearest
+from mmal_cli.nearest import AT_ONCE, Nearest
 
 log = logging.getLogger("mmal")
 
@@ -43,11 +43,14 @@ def residual(logits: Tensor) -> Tensor:
     Raises:
         UserError: a logit is not finite.
 
-    Cost: time n C; memory 2 n C while it runs, n C after.
+    Cost: time n C; memory n C, made a part after the other.
     """
-    best = finite(logits, "logits").argmax(dim=1, keepdim=True)
-    a = logits.double().log_softmax(dim=1).exp_().scatter_(1, best, 0.0)
-    return a.scatter_(1, best, -a.sum(dim=1, keepdim=True))
+    best, found = finite(logits, "logits").argmax(dim=1, keepdim=True), torch.empty_like(logits, dtype=torch.float64)
+    rows = max(1, AT_ONCE // logits.shape[1])
+    for a, some, of in zip(found.split(rows), logits.split(rows), best.split(rows), strict=True):
+        torch.exp(some.double().log_softmax(dim=1), out=a).scatter_(1, of, 0.0)
+        a.scatter_(1, of, -a.sum(dim=1, keepdim=True))
+    return found
 
 
 def draw(weights: Tensor, rng: torch.Generator) -> int | None:

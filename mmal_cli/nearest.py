@@ -16,7 +16,7 @@ from torch import Tensor
 
 ULP = torch.finfo(torch.float64).eps
 COARSE = torch.finfo(torch.float32).eps
-AT_ONCE = 2**20  # numbers turned to float64 at a time; not a matter of the hardware
+AT_ONCE = 2**18  # numbers turned to float64 at a time; not a matter of the hardware
 BLOCK = 2**12  # vectors of similar length that are read or left out together
 
 
@@ -49,7 +49,7 @@ class Nearest:
     def __init__(self, *factors: Tensor) -> None:
         self.factors = factors
         n, width = len(factors[0]), sum(factor.shape[1] for factor in factors)
-        norms = [torch.cat([x.square().sum(dim=1) for x in _rows(factor)]) for factor in factors]
+        norms = [_squared_norms(factor) for factor in factors]
         self.norms = math.prod(norms)
         self.squared = torch.full_like(self.norms, math.inf)
         self._order = self.norms.argsort()  # the shortest first, as all that begins with _sorted or comes in blocks
@@ -106,6 +106,14 @@ def _rows(factor: Tensor, width: int = 0) -> Iterator[Tensor]:
     yield from (part.double() for part in factor.split(max(1, AT_ONCE // max(factor.shape[1], width))))
 
 
+def _squared_norms(factor: Tensor) -> Tensor:
+    """|x|^2 of each row, (n,) float64; into one tensor, as `pool.in_parts`."""
+    norms, done = torch.empty(len(factor), dtype=torch.float64, device=factor.device), 0
+    for rows in _rows(factor):
+        torch.sum(rows.square(), dim=1, out=norms[done : (done := done + len(rows))])
+    return norms
+
+
 def _units(factor: Tensor, roots: Tensor, order: Tensor) -> Tensor:
     """The rows in an order, at length 1 (0 stays 0), in float32, stored column by column.
 
@@ -115,5 +123,5 @@ def _units(factor: Tensor, roots: Tensor, order: Tensor) -> Tensor:
     done = 0
     for rows in order.split(max(1, AT_ONCE // factor.shape[1])):
         part = slice(done, done := done + len(rows))
-        units[part] = factor[rows].double() * torch.where(roots[rows] > 0, 1 / roots[rows], 0.0)[:, None]
+        units[part] = factor[rows].double().mul_(torch.where(roots[rows] > 0, 1 / roots[rows], 0.0)[:, None])
     return units

@@ -33,15 +33,23 @@ def tree(tmp_path: Path) -> Path:
 
 
 def said(tree: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SAYS],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """What the loader finds where nothing but that package can be found: -S leaves out what is installed."""
+    place = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run([sys.executable, "-S", "-c", SAYS], cwd=tree, env=place, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_where_there_is_none_it_is_not_built(tree):
+    for path in (tree / "mmal_cli").glob("_image_ops*.so"):
+        path.unlink()
+    assert said(tree) == "not built False"
+
+
+def test_one_that_does_not_know_its_sources_is_left_alone(tree):
+    for path in (tree / "mmal_cli").glob("_image_ops*.so"):
+        path.unlink()
+    (tree / "mmal_cli" / "_image_ops.py").write_text("")
+    assert said(tree) == "built of other sources than those beside it False"
 
 
 @pytest.mark.skipif(LIBRARY is None, reason="mmal_cli/_image_ops.c was not built")
@@ -66,7 +74,7 @@ def test_doctor_says_what_helps_and_images_go_on_in_torch(monkeypatch):
     monkeypatch.setattr(compiled, "state", "not built")
     found = doctor.compiled()
     assert (found.found, found.ok) == ("not built", None)
-    assert "install a C compiler and Python's headers, then mmal " in found.helps
+    assert "install mmal again, where there are a C compiler and Python's headers" in found.helps
     assert not compiled.serves(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
