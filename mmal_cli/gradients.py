@@ -134,7 +134,8 @@ def k_centre(h: Tensor, centres: Tensor, size: int, rng: torch.Generator) -> Ten
         rng: used only where there is no labelled sample.
 
     Returns:
-        (size,) int64 on the CPU, distinct positions in 0..n-1 in order of choice, the lowest position first among equals.
+        (size,) int64 on the CPU, distinct positions in 0..n-1 in order of choice, the lowest position first among equals (to
+        the last bit: equal vectors may be parted by rounding).
 
     Raises:
         UserError: an embedding is not finite.

@@ -52,13 +52,13 @@ class Nearest:
         norms = [_squared_norms(factor) for factor in factors]
         self.norms = math.prod(norms)
         self.squared = torch.full_like(self.norms, math.inf)
-        self._order = self.norms.argsort()  # the shortest first, as all that begins with _sorted or comes in blocks
+        self._order = _order(self.norms)  # that of all that begins with _sorted or comes in blocks
         self._place = torch.empty_like(self._order).scatter_(0, self._order, torch.arange(n, device=self._order.device))
         self._units = [_units(factor, norm.sqrt(), self._order) for factor, norm in zip(factors, norms, strict=True)]
         self._sorted_norms = self.norms[self._order]
         self._roots = self._sorted_norms.sqrt()
-        ends = [(block[0], block[-1]) for block in self._roots.split(BLOCK)]
-        self._shortest, self._longest = (torch.stack(lengths) for lengths in zip(*ends, strict=True))
+        blocks = self._roots.split(BLOCK)
+        self._shortest, self._longest = torch.stack([b.amin() for b in blocks]), torch.stack([b.amax() for b in blocks])
         self._known = torch.full((len(self._shortest) * BLOCK,), -math.inf, dtype=torch.float64, device=self._order.device)
         self._slack = COARSE * (width + 8)  # twice what products and sums of float32 can lose, and the rounding of the units
         self._width, self._at_once = width, max(1, AT_ONCE // width)
@@ -81,7 +81,7 @@ class Nearest:
     def _near(self, root: Tensor) -> Iterator[slice]:
         """Blocks, neighbours as one, of which a vector may be nearer to one of length `root` than to its centre."""
         gap = torch.maximum(self._shortest - root, root - self._longest).clamp_(min=0)
-        rounding = 4 * self._width * ULP * (self._longest.square() + root.square())
+        rounding = 4 * (self._width + 2) * ULP * (self._longest.square() + root.square())
         start = 0
         for is_near, blocks in groupby((gap.square() - rounding < self._known.view(-1, BLOCK).amax(dim=1)).tolist()):
             stop = start + len(list(blocks))
@@ -104,6 +104,13 @@ class Nearest:
 def _rows(factor: Tensor, width: int = 0) -> Iterator[Tensor]:
     """The same rows in float64, a part at a time; parts stay small when a product with `width` vectors is made of each."""
     yield from (part.double() for part in factor.split(max(1, AT_ONCE // max(factor.shape[1], width))))
+
+
+def _order(norms: Tensor) -> Tensor:
+    """Positions, the shortest vector first; as they are where no length is twice another: no block could be left out."""
+    if norms.amax() < 4 * norms.amin():
+        return torch.arange(len(norms), device=norms.device)
+    return norms.argsort()
 
 
 def _squared_norms(factor: Tensor) -> Tensor:

@@ -28,4 +28,4 @@ def test_a_campaign_on_real_images_whose_labels_are_withheld(tmp_path):
     (row,) = yaml.safe_load((work / "results/aulc.yaml").read_text(encoding="utf-8"))["rows"]
     assert (row["dataset"], row["regime"], row["qm"], row["cycles"]) == ("digits", "campaign", "badge", 3)
     assert "order,id,label,table one,table two,one,one p,two,two p,one+two,one+two p\n1,s" in said
-    assert '<Image name="show2" value="$show2"/>' in said
+    assert '<Image name="show_two" value="$show_two"/>' in said

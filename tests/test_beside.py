@@ -46,6 +46,13 @@ def test_columns_stand_in_the_table_and_label_and_order_of_theirs_do_not(fresh):
     assert all(row["photo"] == f"scans/{row['id']}.png" and row["table a"] == f"{row['id']}, by hand" for row in rows)
     assert "mmal ask" in (said := mmal("answer", fill()).stderr)
     assert "--show table.csv" in said
+    ask("--format", "label-studio", size=3)
+    tasks = json.loads((CAMPAIGN / "ask-01.json").read_text())
+    rows = [["id", "label"], *([task["data"]["sample_id"], "class 0"] for task in tasks)]
+    Path("more.csv").write_text("\n".join(map(",".join, rows)))
+    said = mmal("answer", "more.csv", "--campaign", CAMPAIGN).stderr
+    assert "--format label-studio" in said
+    assert "--show" not in said
 
 
 def test_label_studio_shows_pictures_as_pictures(campaign_place):
@@ -68,9 +75,45 @@ def test_an_interface_that_is_there_stays_and_what_it_lacks_is_said(campaign_pla
     (CAMPAIGN / "ask-00.json").unlink()
     write({"photo": str, "note": str})
     said = " ".join(ask("--format", "label-studio", "--show", "table.csv").stderr.split())
-    assert "label-studio.xml was there and stays; --show gives it more to show: $show1 (photo), $show2 (note)" in said
+    assert "label-studio.xml is there and stays; --show gives it more to show: $show_photo, $show_note" in said
     assert (CAMPAIGN / label_studio.CONFIG).read_bytes() == before
-    assert "show2" in json.loads((CAMPAIGN / "ask-00.json").read_text())[0]["data"]
+    assert "show_note" in json.loads((CAMPAIGN / "ask-00.json").read_text())[0]["data"]
+
+
+def test_a_column_keeps_its_field_whatever_the_order_of_the_table(campaign_place):
+    write({"photo": "{}.png".format, "note": str, "été": str})
+    ask("--format", "label-studio", "--show", "table.csv")
+    first = json.loads((CAMPAIGN / "ask-00.json").read_text())
+    (CAMPAIGN / "ask-00.json").unlink()
+    write({"note": str, "été": str, "photo": "{}.png".format})
+    assert "stays" not in ask("--format", "label-studio", "--show", "table.csv").stderr
+    assert json.loads((CAMPAIGN / "ask-00.json").read_text()) == first
+    assert {"show_photo", "show_note", "show__e9_t_e9_"} < first[0]["data"].keys()
+
+
+def test_names_that_are_taken_and_columns_of_label_studio(fresh):
+    write({"annotation_id": str, "a": str, "table a": str, "a p": str, "": str})
+    ask("--show", "table.csv")
+    columns = list(table()[0])
+    assert columns[3:6] == ["table table a", "table a", "table a p"]
+    assert len(set(columns)) == len(columns)
+    assert "6 new" in mmal("answer", fill()).stderr
+
+
+def test_an_interface_that_is_no_text_is_said_before_the_file_is_written(campaign_place):
+    ask("--format", "label-studio")
+    (CAMPAIGN / "ask-00.json").unlink()
+    (CAMPAIGN / label_studio.CONFIG).write_bytes("<View>é</View>".encode("latin-1"))
+    write({"photo": str})
+    assert "could not be read as UTF-8 text" in ask("--format", "label-studio", "--show", "table.csv", code=3).stderr
+    assert not (CAMPAIGN / "ask-00.json").exists()
+
+
+def test_who_forgot_the_table_is_told_what_to_do(campaign_place):
+    write({"photo": str})
+    said = " ".join(ask("--show", "table.csv", code=2).stderr.split())
+    assert "is open: 0 of 6 answered" in said
+    assert "for a file with the columns of --show move this one away first" in said
 
 
 def test_a_row_that_lacks_costs_no_training(campaign_place):
@@ -90,6 +133,7 @@ def test_a_row_that_lacks_costs_no_training(campaign_place):
     [
         ("name,photo\ns1,x\n", "has columns name, photo; expected one called id"),
         ("", "has columns none; expected one called id"),
+        ("id,a\x01b\ns1,x\n", "has a column called 'a\\x01b'; expected a name in readable characters"),
         ("id,photo,photo\ns1,x,y\n", "has two columns called 'photo'; rename one"),
         ("id,photo\ns1,x\n\ns1,y\n", "line 4: 's1' has a row above; keep one of them"),
         ("id;photo\ns1;x\ns2\n", "line 3: 1 cells, expected 2"),

@@ -33,7 +33,7 @@ def text(ask: Ask, class_names: Sequence[str], beside: Mapping[str, Sequence[str
     writer = csv.writer(found, lineterminator="\n")
     names = [f"modality {subset}" if subset in OWN else subset for subset in ask.guesses]
     said = [column for name in names for column in (name, f"{name} p")]
-    writer.writerow([*OWN, *(f"table {column}" if column in said else column for column in beside), *said])
+    writer.writerow([*OWN, *_free(list(beside), said), *said])
     for number, name in enumerate(ask.asked):
         cells = [column[number] for column in beside.values()]
         for guesses in ask.guesses.values():
@@ -41,6 +41,17 @@ def text(ask: Ask, class_names: Sequence[str], beside: Mapping[str, Sequence[str
             cells += ["", ""] if guess is None else [class_names[guess[0]], f"{guess[1]:.4f}"]
         writer.writerow([number + 1, name, "", *cells])
     return found.getvalue()
+
+
+def _free(columns: Sequence[str], said: Sequence[str]) -> list[str]:
+    """Names of columns of theirs, with `table ` before one as often as it is that of another column."""
+    found: list[str] = []
+    for column in columns:
+        name = column
+        while name in (*OWN, *said, *found) or (name != column and name in columns):
+            name = f"table {name}"
+        found.append(name)
+    return found
 
 
 def decoded(path: Path, expected: str) -> str:

@@ -12,7 +12,7 @@ ID = "id"
 
 @dataclass(frozen=True)
 class Table:
-    """Its columns but id, and those that a batch has of its own, and id -> the cells of these."""
+    """Its columns and id -> their cells; not id itself, what a batch has of its own, and columns without a name."""
 
     path: Path
     columns: list[str]
@@ -43,9 +43,12 @@ def read(path: Path) -> Table:
     _, columns = next(given, (0, []))
     if ID not in columns:
         raise UserError(f"{path} has columns {', '.join(columns) or 'none'}; expected one called {ID}", BAD_DATA)
-    if twice := [column for column in columns if columns.count(column) > 1]:
+    kept = [k for k, column in enumerate(columns) if column and column not in (*batch.OWN, batch.FOREIGN)]
+    names = [columns[k] for k in kept]
+    if twice := [name for name in (ID, *names) if columns.count(name) > 1]:
         raise UserError(f"{path} has two columns called {twice[0]!r}; rename one", BAD_DATA)
-    kept = [k for k, column in enumerate(columns) if column not in batch.OWN]
+    if odd := [name for name in names if not name.isprintable()]:
+        raise UserError(f"{path} has a column called {odd[0]!r}; expected a name in readable characters", BAD_DATA)
     cells: dict[str, list[str]] = {}
     for line, row in given:
         if len(row) != len(columns):
@@ -54,4 +57,4 @@ def read(path: Path) -> Table:
         if name in cells:
             raise UserError(f"{path}, line {line}: {name!r} has a row above; keep one of them", BAD_DATA)
         cells[name] = [row[k] for k in kept]
-    return Table(path, [columns[k] for k in kept], cells)
+    return Table(path, names, cells)

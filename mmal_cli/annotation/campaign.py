@@ -74,14 +74,14 @@ def begin(folder: Path, wanted: Campaign) -> Campaign:
     if not (folder / RECORD).exists():
         return wanted
     found = Campaign.read(folder / RECORD)
-    helps = f"it goes on with: {goes_on(folder, found)}; for another campaign choose another --campaign"
+    helps = f"it goes on with: {goes_on(folder, found.command)}; for another campaign choose another --campaign"
     files.must_match(folder, found.identity, wanted.identity, helps)
     return found
 
 
-def goes_on(folder: Path, campaign: Campaign) -> str:
+def goes_on(folder: Path, command: str) -> str:
     """The command of the next ask, with the folder as it is called now: it may have been moved."""
-    return f"{campaign.command} --campaign {shlex.quote(str(folder))}"
+    return f"{command} --campaign {shlex.quote(str(folder))}"
 
 
 def place_of(number: int) -> str:

@@ -1,5 +1,6 @@
 """How people get a batch: a table to fill or tasks to import, and what they see beside each sample."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,12 +46,12 @@ class Form:
         return path
 
     def not_in_interface(self, place: Path) -> list[str]:
-        """What the interface of Label Studio, which was there before, does not show of the table: `$show1 (photo)`."""
-        if self.format == "csv" or not self.table:
+        """What the interface of Label Studio, which was there before, does not show of the table: `$show_photo`."""
+        if self.format == "csv" or not self.table or not (place / label_studio.CONFIG).exists():
             return []
-        there = (place / label_studio.CONFIG).read_text(encoding="utf-8")
-        fields = {f"${label_studio.SHOWN}{n}": column for n, column in enumerate(self.table.columns, start=1)}
-        return [f"{field} ({column})" for field, column in fields.items() if f'"{field}"' not in there]
+        there = batch.decoded(place / label_studio.CONFIG, "the interface of the tasks")
+        fields = [f"${label_studio.field(column)}" for column in self.table.columns]
+        return [field for field in fields if not re.search(rf"{re.escape(field)}\b", there)]
 
 
 def names(number: int) -> list[str]:

@@ -4,6 +4,7 @@ Formats: labelstud.io/guide/predictions (tasks with predictions), /guide/task_fo
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from mmal_cli.core.errors import BAD_DATA, UserError
 
 CONFIG = "label-studio.xml"
 ID, CONTROL, OBJECT = "sample_id", "label", "sample"
-SHOWN = "show"  # show1, show2, ... are the columns beside each sample
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg", ".avif")
 
 
@@ -25,8 +25,8 @@ def config(class_names: Sequence[str], beside: Mapping[str, Sequence[str]]) -> s
     A column whose cells all end as names of pictures do is shown as pictures, any other as text.
     """
     columns = "".join(
-        f'  <Header value={quoteattr(column)} size="5"/>\n  <{_tag(cells)} name="{SHOWN}{n}" value="${SHOWN}{n}"/>\n'
-        for n, (column, cells) in enumerate(beside.items(), start=1)
+        f'  <Header value={quoteattr(column)} size="5"/>\n  <{_tag(cells)} name="{field(column)}" value="${field(column)}"/>\n'
+        for column, cells in beside.items()
     )
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in class_names)
     shown = f'  <Text name="{OBJECT}" value="${ID}"/>'
@@ -34,9 +34,15 @@ def config(class_names: Sequence[str], beside: Mapping[str, Sequence[str]]) -> s
     return f"<View>\n{shown}\n{columns}{control}\n</View>\n"
 
 
+def field(column: str) -> str:
+    """What a task calls a column: always the same name, of letters, digits and _ alone, and another for each column."""
+    return "show_" + re.sub("[^A-Za-z0-9]", lambda odd: f"_{ord(odd[0]):x}_", column)
+
+
 def _tag(cells: Sequence[str]) -> str:
-    found = [cell for cell in cells if cell]
-    return "Image" if found and all(cell.lower().endswith(PICTURES) for cell in found) else "Text"
+    """Of a file, or of an address with or without a query."""
+    found = [(cell.lower(), cell.lower().partition("?")[0]) for cell in cells if cell]
+    return "Image" if found and all(whole.endswith(PICTURES) or path.endswith(PICTURES) for whole, path in found) else "Text"
 
 
 def text(ask: Ask, class_names: Sequence[str], beside: Mapping[str, Sequence[str]]) -> str:
@@ -44,7 +50,7 @@ def text(ask: Ask, class_names: Sequence[str], beside: Mapping[str, Sequence[str
     tasks = [
         {
             "data": {ID: name, "ask": ask.cycle.number, "order": number + 1}
-            | {f"{SHOWN}{n}": cells[number] for n, cells in enumerate(beside.values(), start=1)},
+            | {field(column): cells[number] for column, cells in beside.items()},
             "predictions": [
                 _prediction(subset, guess, ask, number, class_names)
                 for subset in reversed(ask.guesses)

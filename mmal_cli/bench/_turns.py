@@ -43,9 +43,9 @@ def beside(ours: Sequence[float], theirs: Sequence[float], unit: str, value: Cal
         Median and range of both, and how many times as fast ours is, by the medians.
     """
     return {
-        f"ours {unit}": round(value(median(ours))),
+        f"ours {unit}": _figure(value(median(ours))),
         "range": _range(map(value, ours)),
-        f"reference {unit}": round(value(median(theirs))),
+        f"reference {unit}": _figure(value(median(theirs))),
         "its range": _range(map(value, theirs)),
         "times": round(median(theirs) / median(ours), 2),
         "rounds": len(ours),
@@ -54,4 +54,9 @@ def beside(ours: Sequence[float], theirs: Sequence[float], unit: str, value: Cal
 
 def _range(values: Iterable[float]) -> str:
     ordered = sorted(values)
-    return f"{ordered[0]:.0f}-{ordered[-1]:.0f}"
+    return f"{_figure(ordered[0])}-{_figure(ordered[-1])}"
+
+
+def _figure(value: float) -> float:
+    """Three digits at least."""
+    return round(value) if value >= 100 or value == round(value) else float(f"{value:.3g}")

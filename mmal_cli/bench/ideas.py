@@ -1,6 +1,7 @@
 """What does each idea of the training engine give by itself, beside its plain form?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,9 +10,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mmal_cli.bench import step
 from mmal_cli.bench._turns import beside, in_turns
-from mmal_cli.data import Split, subsets
+from mmal_cli.data import Split, keep, subsets
 from mmal_cli.device import keep_memory
 from mmal_cli.model import Model, build
+from mmal_cli.pool import Predictions
 from mmal_cli.predict import predict
 
 ROUNDS, WORKERS = 5, 2
@@ -54,8 +56,14 @@ def optimisers(model: Model) -> Iterator[Pair]:
 def at_once(model: Model, data: Split) -> Pair:
     """Every subset of modalities from one run of the encoders, beside a run for each."""
     index, every = torch.arange(len(data.labels), device=data.labels.device), subsets(data.names)
-    ask = partial(predict, model, data, index, {"subset_logits"}, None)
-    return "subsets from one run of the encoders", "a run for each", lambda: ask(every), lambda: [ask((one,)) for one in every]
+
+    def ask(of: Sequence[tuple[str, ...]], present: Tensor) -> Predictions:
+        return predict(model, replace(data, present=present), index, {"subset_logits"}, None, of)
+
+    def each() -> list[Predictions]:
+        return [ask((one,), keep(data.present, data.names, one)) for one in every]
+
+    return "subsets from one run of the encoders", "a run for each", lambda: ask(every, data.present), each
 
 
 def held(model: Model, data: Split) -> Pair:
@@ -67,5 +75,6 @@ def held(model: Model, data: Split) -> Pair:
         return [adapters[name](x) for inputs in found for name, x in inputs.items()]
 
     floats = TensorDataset(*((x.cpu().float() / 255 - 0.5) / 0.5 for x in data.inputs.values()))
-    loader = DataLoader(floats, step.BATCH, num_workers=WORKERS, persistent_workers=WORKERS > 0)
+    pinned = torch.cuda.is_available()
+    loader = DataLoader(floats, step.BATCH, num_workers=WORKERS, persistent_workers=WORKERS > 0, pin_memory=pinned)
     return "uint8 on the device", "float32 from a loader", ours, lambda: [x.to(order.device) for batch in loader for x in batch]

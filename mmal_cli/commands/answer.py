@@ -46,7 +46,7 @@ def answer(file: File, campaign: Folder = None, by: By = None, revise: Revise = 
     taken = answering.take(file, place, found, asks, by, revise)
     _say(taken, asks)
     if asks and all(name in taken.labels for name in asks[-1].asked):
-        show.note(f"go on: {campaigns.goes_on(place, found)}")
+        show.note(f"go on: {campaigns.goes_on(place, asks[-1].made['command'])}")
     show.result(taken.file or f"nothing new: {shlex.quote(str(place))}")
 
 

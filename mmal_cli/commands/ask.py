@@ -91,6 +91,7 @@ def ask(
     words = ["mmal", "ask", "--data", folder, "--qm", qm, "--size", size, "--regime", regime, "--seed", seed, *chosen(*asked)]
     command = shlex.join(map(str, words)) + " --deterministic" * deterministic
     command += f" --show {shlex.quote(str(beside))}" if beside else ""
+    command += f" --format {format}" if format != "csv" else ""
     form = Form(format, tables.read(beside) if beside else None)
     wanted = campaigns.begin(place, campaigns.of(cell, command))
     if dataset.restricted:
@@ -163,6 +164,7 @@ def _stay(place: Path, campaign: Campaign, found: Sequence[Ask], done: int, form
     file = form.path(place, found[-1])
     raise UserError(
         f"{file} is open: {done} of {len(found[-1].asked)} answered; {_how(file)}; or ask on without the rest: --again"
+        + ("; for a file with the columns of --show move this one away first" if form.table else "")
     )
 
 
@@ -211,10 +213,9 @@ def _publish(place: Path, campaign: Campaign, found: Sequence[Ask], form: Form) 
     from mmal_cli.annotation.campaign import keep_run
 
     keep_run(place, campaign, found)
-    path = form.write(place, campaign, found[-1])
-    if path and (columns := form.not_in_interface(place)):
-        show.note(f"{place / label_studio.CONFIG} was there and stays; --show gives it more to show: {', '.join(columns)}")
-    return path
+    if columns := form.not_in_interface(place):
+        show.note(f"{place / label_studio.CONFIG} is there and stays; --show gives it more to show: {', '.join(columns)}")
+    return form.write(place, campaign, found[-1])
 
 
 def _say(place: Path, campaign: Campaign, found: Sequence[Ask], answers: int) -> None:

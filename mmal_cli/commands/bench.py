@@ -22,9 +22,10 @@ def bench(
     item: Item = None, out: Out = None, format: show.Format = "rich", json: Json = False, progress: show.Progress = "auto"
 ) -> None:
     """Measure speed and learnability on this machine; the figures come with hardware and versions."""
-    from mmal_cli.core import plugins
+    from mmal_cli.core import files, plugins
 
     format, found = "json" if json else format, {}
+    before = _kept(out / "bench.json") if out else {}
     for name in [item] if item else plugins.names("bench"):
         module = plugins.load("bench", name, "bench item", "run")
         show.note(f"{name}: {(module.__doc__ or 'no description').strip().splitlines()[0]}")
@@ -38,19 +39,22 @@ def bench(
             cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
             show.table(name, list(rows[0]), cells, foot, format=format)
         if out:  # after each item, so that none is lost with a later one
-            _keep(out / "bench.json", found)
+            files.write_text(out / "bench.json", json_format.dumps(before | found, indent=1) + "\n")
+            show.note(f"written: {out / 'bench.json'}")
             if hasattr(module, "draw"):
                 module.draw(rows, out / f"{name}.png")
     if format == "json":
         show.result(json_format.dumps(found, indent=1))
 
 
-def _keep(there: Path, found: dict[str, Any]) -> None:
-    from mmal_cli.core import files
+def _kept(place: Path) -> dict[str, Any]:
+    """The figures of other items, which stay."""
+    from mmal_cli.core.errors import BAD_DATA, UserError
 
-    before = json_format.loads(there.read_text(encoding="utf-8")) if there.exists() else {}
-    files.write_text(there, json_format.dumps(before | found, indent=1) + "\n")
-    show.note(f"written: {there}")
+    try:
+        return json_format.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{place} is no JSON: {error}; move it away, or choose another --out", BAD_DATA) from None
 
 
 def hardware() -> str:

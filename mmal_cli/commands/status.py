@@ -34,10 +34,11 @@ def status(
 ) -> None:
     """Show which runs are done, running, failed, part done and to do, on any engine.
 
-    Of a folder of campaigns: how much of each was asked and answered.
+    Of campaigns: how much of each was asked and answered.
     """
     import sys
 
+    from mmal_cli.annotation.standing import standings
     from mmal_cli.core import grid as grids
     from mmal_cli.core.errors import BAD_DATA, UserError
     from mmal_cli.sweep import in_folder
@@ -45,30 +46,19 @@ def status(
     wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
         raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
-    if wanted is None and (found := _campaigns(runs)):
-        _print_campaigns(found, "json" if json else format)
-    elif json or format == "json":
-        _print_json(in_folder(runs, wanted))
+    found = [] if wanted else list(standings(runs))
+    if json or format == "json":
+        _print_json(in_folder(runs, wanted), found)
     elif watch and sys.stdout.isatty():
         _watch(runs, wanted)
     else:
-        _print(runs, in_folder(runs, wanted), format)
-
-
-def _campaigns(folder: Path) -> list[Standing]:
-    """Those in a folder that holds no run of al-run: a campaign's record of its curve lies beside its own."""
-    from mmal_cli.annotation.standing import standings
-    from mmal_cli.sweep import in_folder
-
-    return [] if in_folder(folder, None) else list(standings(folder))
+        if (cells := in_folder(runs, wanted)) or not found:
+            _print(runs, cells, format)
+        if found:
+            _print_campaigns(found, format)
 
 
 def _print_campaigns(found: Sequence[Standing], format: show.FormatName) -> None:
-    from json import dumps
-
-    if format == "json":
-        show.result(dumps([one.plain() for one in found], indent=2))
-        return
     columns = ("campaign", "dataset", "method", "batches", "answers", "of the last batch")
     lines = [
         [str(one.folder), one.dataset, one.method, str(one.batches), str(one.answers), f"{one.answered} of {one.asked}"]
@@ -153,7 +143,7 @@ def _now(row: Row) -> str:
     return said if left is None else f"{said}, {show.duration(left)} left"
 
 
-def _print_json(cells: Mapping[Path, Found]) -> None:
+def _print_json(cells: Mapping[Path, Found], campaigns: Sequence[Standing]) -> None:
     from json import dumps
 
     content = []
@@ -164,4 +154,4 @@ def _print_json(cells: Mapping[Path, Found]) -> None:
             one |= found.running.model_dump(mode="json", exclude={"token", "process", "before"})
             one["seconds_left"] = None if left is None else round(left, 1)
         content.append(one | ({"error": found.error} if found.error else {}))
-    show.result(dumps(content, indent=2))
+    show.result(dumps(content + [one.plain() for one in campaigns], indent=2))
