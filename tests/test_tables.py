@@ -134,7 +134,9 @@ def test_a_failed_cell_in_a_table_does_not_hide_the_figures_of_the_others(tmp_pa
 def made(folder: Path, target: str, **codes: int) -> tuple[subprocess.CompletedProcess, list[str]]:
     """What make says in an empty folder, with a mmal that ends with these codes; and how mmal was called."""
     shutil.copy(ROOT / "Makefile", folder)  # make calls itself for some targets
-    for number, name in enumerate(("pyproject.toml", "constraints.txt", "installed")):
+    needed = re.search(r"^\$\(ENV\): (.+)$", (folder / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)[1].split()
+    for number, name in enumerate((*needed, "installed")):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
         os.utime(folder / name, (number, number))
     fake = folder / "mmal"
