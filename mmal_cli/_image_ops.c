@@ -23,8 +23,6 @@ static int begin(Batch *b, PyObject *args, const char *format)
     memset(b, 0, sizeof *b);
     if (!PyArg_ParseTuple(args, format, &b->samples, &s->channels, &s->height, &s->width, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]))
         return 0;
-    s->area = s->height * s->width;
-    b->count = s->channels * s->area;
     return 1;
 }
 
@@ -37,16 +35,19 @@ static int fits(const Batch *b, int array, Py_ssize_t bytes)
     return found == expected;
 }
 
-/* So small that no product of them overflows. */
-static int is_shape(const Batch *b)
+/* Refuses sizes whose products could overflow, and forms the products of the others. */
+static int is_shape(Batch *b)
 {
-    const Shape s = b->shape;
-    if (b->samples >= 0 && b->samples < 1 << 22 && s.channels > 0 && s.channels < 1 << 10 && s.height > 0 &&
-        s.height < 1 << 15 && s.width > 0 && s.width < 1 << 15)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "%zd images of %zd x %zd x %zd, expected sizes from 1 below 4194304, 1024, 32768 and 32768",
-                 b->samples, s.channels, s.height, s.width);
-    return 0;
+    Shape *s = &b->shape;
+    if (b->samples < 0 || b->samples >= 1 << 22 || s->channels < 1 || s->channels >= 1 << 10 || s->height < 1 ||
+        s->height >= 1 << 15 || s->width < 1 || s->width >= 1 << 15) {
+        PyErr_Format(PyExc_ValueError, "%zd images of %zd x %zd x %zd, expected sizes from 1 below 4194304, 1024, 32768 and 32768",
+                     b->samples, s->channels, s->height, s->width);
+        return 0;
+    }
+    s->area = s->height * s->width;
+    b->count = s->channels * s->area;
+    return 1;
 }
 
 static PyObject *end(Batch *b)

@@ -84,7 +84,13 @@ def test_what_does_not_fit_is_refused_and_not_read_beyond_its_end():
     for wrong in (rows[:3], rows.astype(np.int32), rows[:, :7].copy()):
         with pytest.raises(ValueError, match=f"array 3 has {wrong.nbytes} bytes, expected 256 for 4 images of 3 x 8 x 8"):
             LIBRARY.crop(size, images, images.copy(), rows, wrong)
-    for n, channels, height, width in ((1 << 62, 3, 4, 4), (4, -3, 8, -8), (4, 3, 0, 8), (4, 1 << 40, 8, 8)):
+    for n, channels, height, width in (
+        (1 << 62, 3, 4, 4),
+        (4, -3, 8, -8),
+        (4, 3, 0, 8),
+        (4, 1 << 40, 8, 8),
+        (1, 1, 1 << 40, 1 << 40),
+    ):
         with pytest.raises(ValueError, match=f"{n} images of {channels} x {height} x {width}, expected sizes from 1"):
             LIBRARY.crop((n, channels, height, width), images, images.copy(), rows, rows)
     with pytest.raises(TypeError, match="5 arguments"):

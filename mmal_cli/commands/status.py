@@ -46,7 +46,7 @@ def status(
     wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
         raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
-    found = [] if wanted else list(standings(runs))
+    found = list(standings(runs)) if wanted is None else []
     if json or format == "json":
         _print_json(in_folder(runs, wanted), found)
     elif watch and sys.stdout.isatty():
