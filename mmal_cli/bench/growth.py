@@ -9,11 +9,13 @@ from mmal_cli.bench import queries
 
 POOLS = (1_000, 10_000, 100_000, 1_000_000)
 METHODS = ("entropy", "kcg", "badge", "grace", "bmmal")  # bald's 50 passes of a million samples would be 20 GB
-PICKS, LABELLED = 100, 1_000
+PICKS, LABELLED, ROUNDS = 100, 1_000, 5
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
     """A query of 100 at each size of pool, each in a process of its own with one thread: seconds, and memory beyond its inputs.
+
+    Medians of five rounds.
 
     Returns:
         A row for each method and pool; `slope` is how the logarithm of seconds (MiB) grows with that of the pool from the
@@ -23,7 +25,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     for method in METHODS:
         for pool in POOLS:
             with processes(2) as elsewhere:
-                ((seconds, beyond, _),) = elsewhere(queries.cost, [(method, pool, PICKS, LABELLED)])
+                ((seconds, beyond, _),) = elsewhere(queries.cost, [(method, pool, PICKS, LABELLED, None, None, ROUNDS)])
             before = rows[-1] if pool > POOLS[0] else None
             row = {"method": method, "pool": pool, "s": float(f"{seconds:.3g}"), "MiB": float(f"{beyond / 2**20:.3g}")}
             rows.append(row | {f"slope of {key}": slope(before, row, key) for key in ("s", "MiB")})

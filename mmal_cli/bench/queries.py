@@ -27,42 +27,45 @@ METHODS = ("badge", "bmmal", "grace", "kcg")
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
-    """Asks each method for its picks, in turns with reading its factors in float32 once for each pick, in one thread.
+    """Asks each method for its picks, in turns with reading its factors in float32 and with dense gradients, in one thread.
 
-    Reading is timed for 100 picks and dense k-means++ for 20 picks of 2,000 samples; both grow in proportion. Memory is
-    what a process of its own holds at most beyond what it held before the query.
+    Reading, once for each pick, is timed for 100 picks and dense k-means++ for 20 picks of 2,000 samples; both grow in
+    proportion. Memory is what a process of its own holds at most beyond what it held before the query. Medians all.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        dense = median(dense_seconds() for _ in range(ROUNDS))
         rows = []
         for name in METHODS:
-            rows.append(_row(name, dense))
+            rows.append(_row(name))
             on_progress(len(rows), len(METHODS))
         return rows
     finally:
         torch.set_num_threads(threads)
 
 
-def _row(name: str, dense: float) -> dict:
+def _row(name: str) -> dict:
     view = view_of(POOL, name)
     query = load_method(name, {}).query
     factors = [x.T.contiguous().T for x in read_by(view, name)]
+    form, pick = dense()
     ways = {
         "ours": lambda: query(view, PICKS, generator(0, "query")),
         "reading": lambda: [torch.mv(x, x[pick]) for pick in range(READS) for x in factors],
+        "form": form,
+        "pick": pick,
     }
     seconds = {way: median(found) for way, found in in_turns(ways, ROUNDS).items()}
     reading = seconds["reading"] * PICKS / READS
+    gradients = (seconds["form"] + seconds["pick"] * PICKS / DENSE_PICKS) * POOL / DENSE
     with processes(2) as elsewhere:
-        ((_, beyond, inputs),) = elsewhere(cost, [(name, POOL, MEMORY_PICKS, LABELLED)])
+        ((_, beyond, inputs),) = elsewhere(cost, [(name, POOL, MEMORY_PICKS, LABELLED, None, None, ROUNDS)])
     return {
         "method": name,
         "s": round(seconds["ours"], 1),
         "reading s": round(reading, 1),
         "times reading": round(seconds["ours"] / reading, 2),
-        "times dense": "" if name == "kcg" else round(dense / seconds["ours"]),
+        "times dense": "" if name == "kcg" else round(gradients / seconds["ours"]),
         "memory / inputs": round(beyond / inputs, 2),
         "picks": PICKS,
         "pool": POOL,
@@ -113,38 +116,52 @@ def read_by(view: PoolView, name: str) -> list[Tensor]:
     return [pool.logits, pool.embeddings]
 
 
-def dense_seconds() -> float:
-    """Seconds of k-means++ over explicit gradients (n, C D) in float32 for the full pool and picks, by proportion."""
+def dense() -> tuple[Callable[[], Tensor], Callable[[], object]]:
+    """Forming the explicit gradients (n, C D) of 2,000 samples in float32, and 20 picks of k-means++ over them."""
     pool = view_of(DENSE, "badge").unlabelled
     residual = pool.logits.softmax(dim=1)
     residual -= torch.eye(CLASSES)[residual.argmax(dim=1)]
-    started = time.perf_counter()
-    gradients = (residual[:, :, None] * pool.embeddings[:, None, :]).flatten(1)
-    formed = time.perf_counter()
-    nearest, pick = torch.full((DENSE,), torch.inf), int(gradients.square().sum(dim=1).argmax())
-    for _ in range(DENSE_PICKS):
-        nearest = torch.minimum(nearest, (gradients - gradients[pick]).square().sum(dim=1))
-        pick = int(torch.multinomial(nearest, 1))
-    picked = (time.perf_counter() - formed) * PICKS / DENSE_PICKS
-    return (formed - started + picked) * POOL / DENSE
+
+    def form() -> Tensor:
+        return (residual[:, :, None] * pool.embeddings[:, None, :]).flatten(1)
+
+    gradients = form()
+
+    def pick() -> None:
+        nearest, last = torch.full((DENSE,), torch.inf), int(gradients.square().sum(dim=1).argmax())
+        for _ in range(DENSE_PICKS):
+            nearest = torch.minimum(nearest, (gradients - gradients[last]).square().sum(dim=1))
+            last = int(torch.multinomial(nearest, 1))
+
+    return form, pick
 
 
 def cost(
-    name: str, pool: int, picks: int, labelled: int, classes: int | None = None, options: Mapping[str, Any] | None = None
+    name: str,
+    pool: int,
+    picks: int,
+    labelled: int,
+    classes: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    rounds: int = 1,
 ) -> tuple[float, int, int]:
     """Seconds of a query in one thread, the bytes that it held at most beyond its inputs, and those of its inputs.
 
-    For a process of its own; Linux alone can tell the bytes of a query from those before it.
+    Medians of some rounds, an odd number. For a process of its own; Linux alone can tell the bytes of a query from those
+    before it.
     """
     torch.set_num_threads(1)
     method = load_method(name, options or {})
     answer(method, view_of(500, name, labelled, classes), 10, generator(0, "query"))  # what libraries need once
     view = view_of(pool, name, labelled, classes)
-    forget_peak_memory(torch.device("cpu"))
-    before, started = resident_peak(), time.perf_counter()
-    answer(method, view, picks, generator(0, "query"))
-    seconds = time.perf_counter() - started
-    return seconds, resident_peak() - before, sum(x.nbytes for x in tensors(view.unlabelled))
+    seconds, beyond = [], []
+    for _ in range(rounds):
+        forget_peak_memory(torch.device("cpu"))
+        before, started = resident_peak(), time.perf_counter()
+        answer(method, view, picks, generator(0, "query"))
+        seconds.append(time.perf_counter() - started)
+        beyond.append(resident_peak() - before)
+    return median(seconds), median(beyond), sum(x.nbytes for x in tensors(view.unlabelled))
 
 
 def tensors(found: Predictions) -> list[Tensor]:
