@@ -6,6 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mmal_cli.device import sent
+
 WITH_ZERO = range(10)  # the levels 1 to 9 and zero, so that a level is its own position
 
 
@@ -20,7 +22,7 @@ def sources(height: int, width: int, device: torch.device) -> tuple[Tensor, Tens
 
     Memory: 5 bytes x 100 maps per pixel, 2 MB at 64 x 64, 25 MB at 224 x 224.
     """
-    a, b, c, d, e, f = coefficients(height, width).to(device).view(-1, 6, 1, 1).unbind(1)
+    a, b, c, d, e, f = sent(coefficients(height, width), device).view(-1, 6, 1, 1).unbind(1)
     x, y = torch.arange(width, device=device), torch.arange(height, device=device)[:, None]
     columns, rows = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mmal_cli import image_ops
 from mmal_cli.core.errors import unknown
+from mmal_cli.device import sent
 
 NAMES = ("none", "basic", "randaug", "weak", "strong")
 LARGE = 128  # from this width on: random resized crop in place of padding and crop, and no cutout
@@ -122,7 +123,7 @@ def shift(images: Tensor, flip: Tensor, start: Tensor, reflect: bool) -> Tensor:
     columns = torch.where(flip[:, None], width - 1 - columns, columns)
     if reflect:
         rows, columns = _reflected(rows, height), _reflected(columns, width)
-    return image_ops.crop(images, rows.to(images.device), columns.to(images.device))
+    return image_ops.crop(images, sent(rows, images.device), sent(columns, images.device))
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
@@ -143,7 +144,7 @@ def zoom(images: Tensor, flip: Tensor, box: Tensor) -> Tensor:
     rows, columns = grid[0], torch.where(flip[:, None], grid[1].flip(1), grid[1])
     height, width = images.shape[2:]
     where = torch.stack([columns[:, None, :].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], dim=3)
-    sampled = functional.grid_sample(images.float(), where.to(images.device), mode="bilinear", align_corners=True)
+    sampled = functional.grid_sample(images.float(), sent(where, images.device), mode="bilinear", align_corners=True)
     return (sampled + 0.5).clamp(0, 255).to(torch.uint8)
 
 
@@ -155,7 +156,7 @@ def cut_out(images: Tensor, centre: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     side = int(CUTOUT * width)
-    corner = (centre - side / 2).clamp(min=0).long().to(images.device)  # (B, 2)
+    corner = sent((centre - side / 2).clamp(min=0).long(), images.device)  # (B, 2)
     rows = torch.arange(height, device=images.device) - corner[:, :1]
     columns = torch.arange(width, device=images.device) - corner[:, 1:]
     rows, columns = (((at >= 0) & (at <= side)).to(torch.uint8) * 255 for at in (rows, columns))

@@ -13,6 +13,7 @@ from mmal_cli import augment
 from mmal_cli.core.protocol import Train
 from mmal_cli.core.seeds import Chance
 from mmal_cli.data import Batch, Split
+from mmal_cli.device import sent
 from mmal_cli.moddrop import drop_modalities
 from mmal_cli.model import Model
 
@@ -45,17 +46,17 @@ class Batches:
         """(C,): n / (C n_c) over the C classes that are labelled; of the others no batch has a sample."""
         if not self.train.class_weights:
             return None
-        counts = torch.bincount(self.split.labels[self.labelled.to(self.split.labels.device)], minlength=self.split.classes)
-        return len(self.labelled) / ((counts > 0).sum() * counts.clamp(min=1))
+        counts = torch.bincount(self.split.labels.cpu()[self.labelled], minlength=self.split.classes)
+        return sent(len(self.labelled) / ((counts > 0).sum() * counts.clamp(min=1)), self.split.labels.device)
 
     @cached_property
     def _endless(self) -> Iterator[tuple[Batch, Tensor]]:
-        split, labelled, train = self.split, self.labelled.to(self.split.labels.device), self.train
-        order = epoch_order(split.labels[labelled].cpu(), train, self.chance("batches"))
+        split, labelled, train = self.split, self.labelled, self.train
+        order = epoch_order(split.labels.cpu()[labelled], train, self.chance("batches"))
         augmenting, dropping = self.chance("augment"), self.chance("moddrop")
         for epoch in order:
             for positions in epoch.split(train.batch_size):
-                batch = augmented(split.batch(labelled[positions.to(labelled.device)]), split, train.augmentation, augmenting)
+                batch = augmented(split.batch(labelled[positions]), split, train.augmentation, augmenting)
                 yield batch, drop_modalities(batch.present, train.moddrop, dropping)
 
     def take(self, steps: int) -> Iterator[tuple[Batch, Tensor]]:
@@ -98,4 +99,4 @@ def augmented(batch: Batch, split: Split, name: str, rng: torch.Generator) -> Ba
         m.name: augment.apply(name, batch.inputs[m.name], rng) if m.kind == "image" else batch.inputs[m.name]
         for m in split.modalities
     }
-    return Batch(inputs, batch.present, batch.labels, batch.index)
+    return Batch(inputs, batch.present, batch.labels)

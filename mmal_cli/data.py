@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mmal_cli.core import shards
 from mmal_cli.core.manifest import Dataset, Modality
+from mmal_cli.device import sent
 from mmal_cli.pool import Subset
 
 AT_A_TIME = 256  # samples that are shrunk at once: 150 MB of float32 for 224 px
@@ -19,17 +20,18 @@ AT_A_TIME = 256  # samples that are shrunk at once: 150 MB of float32 for 224 px
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: inputs as on disk (B, ...), present (B, M) bool, labels (B,) int64, index (B,) int64 positions."""
+    """B samples: inputs as on disk (B, ...), labels (B,) int64; on the CPU present (B, M) bool."""
 
     inputs: Mapping[str, Tensor]
     present: Tensor
     labels: Tensor
-    index: Tensor
 
 
 @dataclass(frozen=True)
 class Split:
-    """N samples, bytes as on disk: inputs (N, ...), present (N, M) bool, labels (N,) int64; all on one device.
+    """N samples, bytes as on disk: inputs (N, ...), labels (N,) int64; on the CPU present (N, M) bool.
+
+    Which samples have a modality decides how many an encoder gets: on the CPU nobody has to wait for that.
 
     `groups` (N,) int64 says which samples belong together, as a patient's do; None where every sample stands alone.
     `reserved` (N,) bool says which samples serve validation alone; None where it takes any.
@@ -49,15 +51,13 @@ class Split:
         return tuple(modality.name for modality in self.modalities)
 
     def batch(self, index: Tensor) -> Batch:
-        """The samples at some positions, copied."""
-        index = index.to(self.labels.device)
-        return Batch({name: x[index] for name, x in self.inputs.items()}, self.present[index], self.labels[index], index)
+        """The samples at some positions, (B,) int64 on the CPU, copied."""
+        there = sent(index, self.labels.device)
+        return Batch({name: x[there] for name, x in self.inputs.items()}, self.present[index], self.labels[there])
 
     def to(self, device: torch.device) -> "Split":
-        """The same split on a device."""
-        moved = {name: x.to(device) for name, x in self.inputs.items()}
-        rest = {name: None if (x := getattr(self, name)) is None else x.to(device) for name in ("groups", "reserved")}
-        return replace(self, inputs=moved, present=self.present.to(device), labels=self.labels.to(device), **rest)
+        """The same split with inputs and labels on a device."""
+        return replace(self, inputs={name: x.to(device) for name, x in self.inputs.items()}, labels=self.labels.to(device))
 
 
 def load_split(folder: Path, dataset: Dataset, split: str) -> Split:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mmal_cli.core.errors import UserError
 
@@ -27,6 +28,14 @@ def keep_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: None)
     mallopt(MMAP_MAX, 0)
     mallopt(TRIM_THRESHOLD, -1)
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, while the host goes on: a GPU fetches it when it comes to it. `x` itself if it is there.
+
+    Cost: a copy of `x` to memory from which a GPU can fetch by itself; for what is small.
+    """
+    return x if x.device == device else x.pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmal_cli.core.errors import UserError
+from mmal_cli.device import sent
 from mmal_cli.nearest import AT_ONCE, Nearest
 
 log = logging.getLogger("mmal")
@@ -68,8 +69,8 @@ def draw(weights: Tensor, rng: torch.Generator) -> int | None:
     total = float(cumulative[-1])
     if total <= TINY:
         return None
-    target = cumulative.new_tensor([total * float(torch.rand((), generator=rng, dtype=torch.float64))])
-    position = int(torch.searchsorted(cumulative, target, right=True))
+    target = total * torch.rand(1, generator=rng, dtype=torch.float64)
+    position = int(torch.searchsorted(cumulative, sent(target, cumulative.device), right=True))
     if position < len(weights) and float(weights[position]) > 0:
         return position
     # Rounding went past the end, or a GPU's parallel sum was not monotone: take the last positive weight before.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmal_cli import affine, compiled
 from mmal_cli.affine import WITH_ZERO
+from mmal_cli.device import sent
 
 LEVELS = range(1, 10)  # m = 10 is exclusive
 FACTOR = torch.tensor([level * 0.9 / 10 + 0.05 for level in WITH_ZERO], dtype=torch.float32)  # of an enhancement, always < 1
@@ -44,14 +45,14 @@ def operate(images: Tensor, operation: Tensor, level: Tensor, negative: Tensor) 
     order = operation.argsort(stable=True)
     operation, level, negative = operation[order], level[order], negative[order]
     ends = [0, *accumulate(operation.bincount(minlength=len(OPERATIONS)).tolist())]
-    images = images.index_select(0, order.to(images.device))
+    images = images.index_select(0, sent(order, images.device))
     done = [look_up(images[: ends[len(TABLES)]], _tables(images, level, ends))]
     moving = slice(ends[len(TABLES)], ends[len(TABLES) + len(affine.MAPS)])
     done.append(_move(images[moving], affine.position(operation[moving] - len(TABLES), level[moving], negative[moving])))
     for number in range(len(TABLES) + len(affine.MAPS), len(OPERATIONS)):
         part = slice(ends[number], ends[number + 1])
         done.append(FILTERS[OPERATIONS[number]](images[part], level[part]))
-    return torch.cat(done).index_select(0, order.argsort().to(images.device))
+    return torch.cat(done).index_select(0, sent(order.argsort(), images.device))
 
 
 def look_up(images: Tensor, tables: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def _values(images: Tensor) -> Tensor:
 
 def _per_sample(magnitudes: Tensor, level: Tensor, images: Tensor) -> Tensor:
     """The magnitude of each sample as (n, 1, 1) on the device of the images."""
-    return magnitudes[level].to(images.device).view(-1, 1, 1)
+    return sent(magnitudes[level], images.device).view(-1, 1, 1)
 
 
 def _auto_contrast(images: Tensor, level: Tensor) -> Tensor:
@@ -187,7 +188,7 @@ def _blend(start: Tensor, end: Tensor, factor: Tensor) -> Tensor:
 def _move(images: Tensor, chosen: Tensor) -> Tensor:
     """Applies to each sample its affine map, nearest pixel, black outside."""
     index, inside = affine.sources(*images.shape[2:], images.device)
-    chosen = chosen.to(images.device)
+    chosen = sent(chosen, images.device)
     return _pick(images, index.index_select(0, chosen).long()) & inside.index_select(0, chosen)[:, None]
 
 

@@ -213,7 +213,7 @@ def _asked(train: Split, pool: Pool, selected: Tensor) -> Asked:
 
 def _patterns(train: Split, index: Tensor) -> dict[str, int]:
     """The modalities that samples have -> how many samples have just these."""
-    found, counts = train.present[index.to(train.present.device)].cpu().unique(dim=0, return_counts=True)
+    found, counts = train.present[index].unique(dim=0, return_counts=True)
     named = (subset_name(tuple(compress(train.names, pattern))) or "none" for pattern in found.tolist())
     return dict(zip(named, counts.tolist(), strict=True))
 
@@ -233,12 +233,12 @@ def view_of(
     def scored(index: Tensor) -> Predictions:
         return predict(fitted.model, train, index, needs, masks, coalitions)
 
-    unlabelled, labelled = pool.unlabelled_index.to(train.labels.device), pool.labelled_index.to(train.labels.device)
+    device, unlabelled, labelled = train.labels.device, pool.unlabelled_index, pool.labelled_index
     return PoolView(
-        unlabelled=scored(unlabelled) if needs else Predictions(unlabelled),
-        labelled=scored(labelled) if "labelled" in needs else Predictions(labelled),
-        targets=train.labels[labelled],
-        present=train.present[unlabelled],
+        unlabelled=scored(unlabelled) if needs else Predictions(unlabelled.to(device)),
+        labelled=scored(labelled) if "labelled" in needs else Predictions(labelled.to(device)),
+        targets=train.labels[labelled.to(device)],
+        present=train.present[unlabelled].to(device),
         modalities=train.names,
         cycle=number,
         cycles=cycles,

@@ -8,7 +8,7 @@ from mmal_cli.core.protocol import ModDrop
 
 
 def drop_modalities(present: Tensor, settings: ModDrop, rng: torch.Generator) -> Tensor:
-    """`present` (B, M) after modality dropout (Neverova et al. 2016), each sample by itself; the last one always stays.
+    """`present` (B, M) on the CPU after modality dropout (Neverova et al. 2016), each sample by itself; one always stays.
 
     Nothing is dropped, and nothing drawn, where it is not enabled.
 
@@ -18,12 +18,11 @@ def drop_modalities(present: Tensor, settings: ModDrop, rng: torch.Generator) ->
     if not settings.enabled:
         return present
     b, m = present.shape
-    draws = torch.rand(b, m + 1, generator=rng).to(present.device)
+    draws = torch.rand(b, m + 1, generator=rng)
     rank = torch.where(present, draws[:, :m], -1.0)
     chosen = one_hot(rank.argmax(dim=1), m).bool()  # one present modality, uniformly
     if settings.mode == "bernoulli":
-        again = torch.rand(b, m, generator=rng).to(present.device)
-        left = present & (again >= settings.p)
+        left = present & (torch.rand(b, m, generator=rng) >= settings.p)
         return torch.where(left.any(dim=1, keepdim=True), left, chosen & present)
     drop = (draws[:, m] < settings.p) & (present.sum(dim=1) > 1)
     return present & ~(chosen & drop[:, None])

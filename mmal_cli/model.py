@@ -14,6 +14,7 @@ from mmal_cli.core.pretrained import RECORD, Pretrained, intact
 from mmal_cli.core.protocol import Model as ModelSettings
 from mmal_cli.core.protocol import Scale, Settings
 from mmal_cli.core.settings import for_name
+from mmal_cli.device import sent
 
 T = TypeVar("T")
 
@@ -55,23 +56,25 @@ class Model(nn.Module):
     def tokens(self, inputs: Mapping[str, Tensor], present: Tensor) -> Tensor:
         """Projected encodings (B, M, D); each encoder runs only on the samples that have its modality, others are zero.
 
+        With `present` (B, M) on the CPU nothing waits for a GPU; on the device of the inputs it may be as well.
         For an early fusion the inputs themselves, (B, M, C, ...), normalised: `embed` encodes them.
         """
         if self.early:
             return torch.stack([self.adapters[name](inputs[name]) for name in self.names], dim=1)
         columns = []
         for m, name in enumerate(self.names):
-            rows = present[:, m].nonzero().flatten()
-            token = torch.zeros(len(present), self.width, device=present.device)
+            x = inputs[name]
+            rows = sent(present[:, m].nonzero().flatten(), x.device)
+            token = torch.zeros(len(present), self.width, device=x.device)
             if len(rows):
-                encoded = self._encode(name, self.adapters[name](inputs[name][rows]))
+                encoded = self._encode(name, self.adapters[name](x[rows]))
                 token = token.index_copy(0, rows, encoded.to(token.dtype))
             columns.append(token)
         return torch.stack(columns, dim=1)
 
     def embed(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Fuses the modalities that are present: (B, M, D), (B, M) -> (B, D); an early fusion comes before its encoder."""
-        fused = self.fusion(tokens, present)
+        fused = self.fusion(tokens, sent(present, tokens.device))
         return self._encode(self.names[0], fused) if self.early else fused
 
     def forward(self, inputs: Mapping[str, Tensor], kept: Tensor) -> Tensor:

@@ -39,10 +39,10 @@ def validation_of(train: Split, cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
     """An order of the N train samples, (N,) bool which of them validation takes or bars, and the validation positions."""
     settings, budget, labels = cell.settings, cell.settings.budget, train.labels.cpu()
     order = torch.randperm(len(labels), generator=seeds.generator(cell.seed, "split"))
-    groups = torch.arange(len(labels)) if train.groups is None else train.groups.cpu()
+    groups = torch.arange(len(labels)) if train.groups is None else train.groups
     candidates, taken = by_group(order, groups), torch.zeros(len(labels), dtype=torch.bool)
     if train.reserved is not None:
-        taken = train.reserved.cpu()
+        taken = train.reserved
         candidates = candidates[taken[candidates]]
         if budget.validation > len(candidates):
             found = f"{len(candidates)} samples that {cell.dataset.name} reserves for it"

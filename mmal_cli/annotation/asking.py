@@ -172,21 +172,22 @@ def _every_class(labels: Tensor, validation: int, cell: Cell) -> None:
 
 def _measured(fitted: Fitted, material: Material, masks: Tensor | None) -> dict[str, dict[str, float]]:
     """All metrics of every subset of modalities on the validation samples."""
-    split, index = material.split, material.validation.to(material.split.labels.device)
+    split, index = material.split, material.validation
     found = predict(fitted.model, split, index, {"subset_logits"}, masks, subsets(split.names)).subset_logits
-    return {subset_name(subset): metrics(logits, split.labels[index]) for subset, logits in found.items()}
+    labels = split.labels[index.to(split.labels.device)]
+    return {subset_name(subset): metrics(logits, labels) for subset, logits in found.items()}
 
 
 def _guesses(fitted: Fitted, split: Split, selected: Tensor, masks: Tensor | None) -> dict[str, list[Guess]]:
     """What the model says of the samples asked for; nothing from modalities that a sample has not."""
     if not len(selected):
         return {}
-    index, every = selected.to(split.labels.device), subsets(split.names)
-    found = predict(fitted.model, split, index, {"subset_logits"}, masks, every).subset_logits
+    every = subsets(split.names)
+    found = predict(fitted.model, split, selected, {"subset_logits"}, masks, every).subset_logits
     guesses = {}
     for subset in every:
         p, c = found[subset].double().softmax(dim=1).max(dim=1)
-        seen = keep(split.present[index], split.names, subset).any(dim=1).tolist()
+        seen = keep(split.present[selected], split.names, subset).any(dim=1).tolist()
         rows = zip(c.tolist(), p.tolist(), seen, strict=True)
         guesses[subset_name(subset)] = [(best, round(share, 6)) if has else None for best, share, has in rows]
     return guesses

@@ -1,18 +1,20 @@
-"""Where campaigns stand: how much was asked and answered, by their folders alone."""
+"""Where campaigns stand: how much was asked and answered, and who asks just now, by their folders alone."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmal_cli.annotation import campaign as campaigns
 from mmal_cli.annotation import journal
 from mmal_cli.annotation.campaign import Campaign
+from mmal_cli.core import running
+from mmal_cli.core.errors import UserError
+from mmal_cli.core.running import Running
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One campaign: batches asked for, samples answered in all, and of the last batch how many of how many."""
+    """One campaign: batches asked for, samples answered in all, of the last batch how many of how many, an ask at work."""
 
     folder: Path
     dataset: str
@@ -21,24 +23,39 @@ class Standing:
     answers: int
     answered: int
     asked: int
+    running: Running | None
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self) | {"folder": str(self.folder)}
+        """For JSON; an ask at work as its epoch and how many there are."""
+        said = self.running
+        now = None if said is None else {"epoch": said.epoch, "epochs": said.epochs, "started": said.started.isoformat()}
+        return vars(self) | {"folder": str(self.folder), "running": now}
 
 
-def standings(root: Path) -> Iterator[Standing]:
-    """Of each campaign in a folder or below, by path.
+def standings(root: Path) -> tuple[list[Standing], list[UserError]]:
+    """Of each campaign in a folder or below, by path; and what is wrong with those that are damaged."""
+    found, wrong = [], []
+    for record in sorted(root.rglob(campaigns.RECORD)):
+        try:
+            found.append(_standing(record))
+        except UserError as error:
+            wrong.append(error)
+    return found, wrong
 
-    Raises:
-        UserError: a damaged campaign.
-    """
-    for record in sorted(root.glob(f"**/{campaigns.RECORD}")):
-        folder, campaign = record.parent, Campaign.read(record)
-        asks, labels = campaigns.asks(folder, campaign), journal.labels(journal.read(folder))
-        campaigns.must_hold(folder, asks, labels)
-        last = asks[-1].asked if asks else []
-        of = campaign.config["dataset"], campaign.config["qm"]
-        yield Standing(
-            folder, *of, sum(bool(ask.asked) for ask in asks), len(labels), campaigns.answered(last, labels), len(last)
-        )
+
+def _standing(record: Path) -> Standing:
+    """Raises UserError for a damaged campaign."""
+    folder, campaign = record.parent, Campaign.read(record)
+    asks, labels = campaigns.asks(folder, campaign), journal.labels(journal.read(folder))
+    campaigns.must_hold(folder, asks, labels)
+    last = asks[-1].asked if asks else []
+    return Standing(
+        folder=folder,
+        dataset=campaign.config["dataset"],
+        method=campaign.config["qm"],
+        batches=sum(bool(ask.asked) for ask in asks),
+        answers=len(labels),
+        answered=campaigns.answered(last, labels),
+        asked=len(last),
+        running=running.read(folder) if running.taken(folder) else None,
+    )

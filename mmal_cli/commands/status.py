@@ -46,24 +46,30 @@ def status(
     wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
         raise UserError(f"{runs} not found; make runs by: mmal sweep smoke", BAD_DATA)
-    found = list(standings(runs)) if wanted is None else []
-    if json or format == "json":
-        _print_json(in_folder(runs, wanted), found)
-    elif watch and sys.stdout.isatty():
+    if watch and sys.stdout.isatty() and not json and format != "json":
         _watch(runs, wanted)
+        return
+    cells, (found, wrong) = in_folder(runs, wanted), ([], []) if wanted else standings(runs)
+    if json or format == "json":
+        _print_json(cells, found)
     else:
-        if (cells := in_folder(runs, wanted)) or not found:
+        if cells or not (found or wrong):
             _print(runs, cells, format)
-        if found:
-            _print_campaigns(found, format)
+        _print_campaigns(found, format)
+    if wrong:
+        several = f"\ndamaged campaigns beside it: {len(wrong) - 1}" if len(wrong) > 1 else ""
+        raise UserError(f"{wrong[0]}{several}", BAD_DATA)
 
 
-def _print_campaigns(found: Sequence[Standing], format: show.FormatName) -> None:
-    columns = ("campaign", "dataset", "method", "batches", "answers", "of the last batch")
-    lines = [
-        [str(one.folder), one.dataset, one.method, str(one.batches), str(one.answers), f"{one.answered} of {one.asked}"]
-        for one in found
-    ]
+def _print_campaigns(found: Sequence[Standing], format: show.FormatName = "rich") -> None:
+    if not found:
+        return
+    columns = ("campaign", "dataset", "method", "batches", "answers", "of the last batch", "now")
+    lines = []
+    for one in found:
+        now = f"asking, epoch {one.running.epoch} of {one.running.epochs}" if one.running else ""
+        counts = str(one.batches), str(one.answers), f"{one.answered} of {one.asked}"
+        lines.append([str(one.folder), one.dataset, one.method, *counts, now])
     show.table("", columns, lines, "The curves: mmal aulc FOLDER. To go on: mmal answer FILE, mmal ask", left=3, format=format)
 
 
@@ -77,12 +83,17 @@ def _watch(runs: Path, wanted: Grid | None) -> None:
     from rich.live import Live
     from rich.text import Text
 
+    from mmal_cli.annotation.standing import standings
     from mmal_cli.sweep import in_folder
 
     def page() -> Text:
-        text = io.StringIO()
+        text, cells, (found, wrong) = io.StringIO(), in_folder(runs, wanted), ([], []) if wanted else standings(runs)
         with redirect_stdout(text):
-            _print_page(runs, in_folder(runs, wanted), shutil.get_terminal_size().lines)
+            if cells or not (found or wrong):
+                _print_page(runs, cells, shutil.get_terminal_size().lines)
+            _print_campaigns(found)
+            for error in wrong:
+                show.result(f"damaged: {error}")
         return Text(text.getvalue().rstrip(), no_wrap=True, overflow="crop")
 
     with suppress(KeyboardInterrupt), Live(page(), auto_refresh=False, redirect_stdout=False) as live:

@@ -17,7 +17,7 @@ from mmal_cli.core.errors import UserError
 from mmal_cli.core.pretrained import Epoch, Recipe
 from mmal_cli.core.protocol import Settings
 from mmal_cli.data import Split
-from mmal_cli.device import keep_memory
+from mmal_cli.device import keep_memory, sent
 from mmal_cli.model import build
 from mmal_cli.pretraining.lars import LARS
 from mmal_cli.pretraining.views import view
@@ -115,7 +115,7 @@ def make(split: Split, name: str, settings: Settings, recipe: Recipe, seed: int)
 
 def _epoch(pupil: Pupil, split: Split, name: str, index: Tensor, recipe: Recipe, epoch: int, seed: int) -> Epoch:
     """One epoch over whole batches; chance is the epoch's own."""
-    losses, hits, seen = [], torch.zeros((), device=index.device), 0
+    losses, hits, seen = [], torch.zeros((), device=split.labels.device), 0
     pupil.body.train()
     pupil.projection.train()
     for step, (positions, views) in enumerate(_batches(split.inputs[name], index, recipe, epoch, seed)):
@@ -144,10 +144,10 @@ def _epoch(pupil: Pupil, split: Split, name: str, index: Tensor, recipe: Recipe,
 def _batches(images: Tensor, index: Tensor, recipe: Recipe, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Positions (B,) and both views of them (2B, C, H, W), first all first ones; what does not fill a batch is left out."""
     order, rng = (seeds.generator(seed, "simclr", purpose, epoch) for purpose in ("order", "views"))
-    index = index[torch.randperm(len(index), generator=order).to(index.device)]
+    index = index[torch.randperm(len(index), generator=order)]
     size = min(recipe.batch_size, len(index))
     for positions in index[: len(index) // size * size].split(size):
-        some = images[positions]
+        some = images[positions := sent(positions, images.device)]
         yield positions, torch.cat([view(some, recipe.jitter, recipe.blur, rng) for _ in range(2)])
 
 

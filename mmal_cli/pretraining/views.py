@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmal_cli import augment
+from mmal_cli.device import sent
 
 JITTERED, GREYED, BLURRED = 0.8, 0.2, 0.5  # how often
 STRENGTHS = (0.8, 0.8, 0.8, 0.2)  # of brightness, contrast, saturation and hue, times the recipe's
@@ -33,21 +34,21 @@ def view(images: Tensor, jitter: float, blur: bool, rng: torch.Generator) -> Ten
     changed, greyed, blurred = (torch.rand(count, generator=rng) for _ in range(3))
     by = (2 * torch.rand(4, count, 1, 1, 1, generator=rng) - 1) * jitter * torch.tensor(STRENGTHS).view(4, 1, 1, 1, 1)
     sigma = torch.empty(count).uniform_(*SIGMA, generator=rng)
-    x = _where(changed < JITTERED, coloured(x, by.to(x.device)), x)
+    x = _where(changed < JITTERED, coloured(x, sent(by, x.device)), x)
     if channels == 3:
         x = _where(greyed < GREYED, grey(x).expand_as(x), x)
     if blur:
-        x = _where(blurred < BLURRED, blurry(x, sigma.to(x.device)), x)
+        x = _where(blurred < BLURRED, blurry(x, sent(sigma, x.device)), x)
     return (x * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _where(chosen: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(chosen.to(a.device)[:, None, None, None], a, b)
+    return torch.where(sent(chosen, a.device)[:, None, None, None], a, b)
 
 
 def grey(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, 1, H, W), ITU-R 601."""
-    return x if x.shape[1] == 1 else (x * x.new_tensor(GREY)[:, None, None]).sum(dim=1, keepdim=True)
+    return x if x.shape[1] == 1 else (x * sent(torch.tensor(GREY), x.device)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def coloured(x: Tensor, by: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     )
     hue = torch.where(high == low, 0, sector) + 6 * turns
     # a channel at its own angle k is high - spread * max(0, min(k, 4 - k, 1)), k = (n + hue) mod 6, n = 5, 3, 1
-    angle = (x.new_tensor([5.0, 3.0, 1.0])[:, None, None] + hue) % 6
+    angle = (sent(torch.tensor([5.0, 3.0, 1.0]), x.device)[:, None, None] + hue) % 6
     return high - (high - low) * torch.minimum(angle, 4 - angle).clamp(0, 1)
 
 

@@ -47,12 +47,12 @@ def query(view: PoolView, size: int, rng: torch.Generator, *, samples: Annotated
             for p in picked:
                 table = drawn(table, p, rng)
         gain = gains(passes, table, exact)
-        gain[chosen] = -torch.inf
+        gain[torch.tensor(chosen, dtype=torch.int64)] = -torch.inf
         chosen.append(int((gain >= gain.max() - EQUAL).nonzero()[0]))
         p = passes[:, chosen[-1]].double().softmax(dim=1)
         picked.append(p)
         table = (table[:, None] * p.T).flatten(0, 1) if exact else drawn(table, p, rng)
-    return view.unlabelled.index[torch.tensor(chosen, device=view.unlabelled.index.device)].cpu()
+    return view.unlabelled.index.cpu()[chosen]
 
 
 def drawn(table: Tensor, p: Tensor, rng: torch.Generator) -> Tensor:
