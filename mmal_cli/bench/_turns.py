@@ -1,16 +1,21 @@
 """Times ways of doing the same in turn, so that whatever else the machine does meets all of them, and puts two side by side."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from statistics import median
+from typing import TypeVar
+
+import torch
+
+Way = TypeVar("Way", bound=Hashable)
 
 
 def in_turns(
-    ways: Mapping[str, Callable[[], object]],
+    ways: Mapping[Way, Callable[[], object]],
     rounds: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, list[float]]:
-    """Runs each way once a round, A B A B; the first round warms up and is not counted.
+) -> dict[Way, list[float]]:
+    """Runs each way to its end once a round, A B A B; the first round warms up and is not counted.
 
     Args:
         ways: name -> what to time.
@@ -25,9 +30,16 @@ def in_turns(
         for name, way in ways.items():
             started = time.perf_counter()
             way()
+            settled()
             seconds[name].append(time.perf_counter() - started)
         on_progress(done + 1, rounds + 1)
     return {name: spent[1:] for name, spent in seconds.items()}
+
+
+def settled() -> None:
+    """Returns when a GPU has done what it was asked for: it works on after the calls."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def beside(ours: Sequence[float], theirs: Sequence[float], unit: str, value: Callable[[float], float]) -> dict[str, object]:

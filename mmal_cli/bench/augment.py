@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 
 from mmal_cli import augment, compiled, image_ops
-from mmal_cli.bench._turns import beside, in_turns
-from mmal_cli.device import keep_memory
+from mmal_cli.bench._turns import beside, in_turns, settled
+from mmal_cli.device import choose_device, keep_memory
 
 BUILT = compiled.library
 SHAPE = (128, 3, 64, 64)
@@ -38,11 +38,14 @@ PILLOW = {  # the operations of realistic-al on one image, image x (level with i
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
-    """A row for each of `basic` and `randaug`, in C where it is built, and in torch: images a second, beside Pillow in turn.
+    """A row for each of `basic` and `randaug`, in C where it is built, in torch and on a GPU if there is one: images a second,
+    beside Pillow in turn.
 
     One process of one thread, set up as training sets up its own, which ends with the item.
     """
     names, languages = ["basic", "randaug"], ["C", "torch"] if compiled.library else ["torch"]
+    if choose_device("auto").type != "cpu":
+        languages.append("GPU")
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as other:
 
         def timed(*words: object) -> None:
@@ -75,8 +78,9 @@ def _batch(shape: tuple[int, ...]) -> tuple[Tensor, list[Image.Image]]:
 
 
 def _batches(name: str, language: str, shape: tuple[int, ...], batches: int) -> None:
-    """Augments one batch again and again: in C, in torch, or by Pillow, image by image."""
+    """Augments one batch again and again: in C, in torch, on a GPU, or by Pillow, image by image."""
     images, pictures = _batch(shape)
+    images = images.to(choose_device("auto")) if language == "GPU" else images
     rng = torch.Generator().manual_seed(0)
     compiled.library = BUILT if language == "C" else None
     for _ in range(batches):
@@ -84,6 +88,7 @@ def _batches(name: str, language: str, shape: tuple[int, ...], batches: int) -> 
             by_pillow(name, pictures, rng)
         else:
             augment.apply(name, images, rng)
+    settled()
 
 
 def by_pillow(name: str, images: list[Image.Image], rng: torch.Generator) -> Tensor:

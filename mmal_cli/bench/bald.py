@@ -24,8 +24,8 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 
     The reference runs the whole network for each pass, as peers do; two passes are timed and stand for all.
     """
-    data, chosen = step.split(), step.settings()
-    model = build(data.modalities, data.classes, chosen, chosen.model.mc_dropout, seed=0).eval()
+    data, chosen = step.split().to(step.device()), step.settings()
+    model = build(data.modalities, data.classes, chosen, chosen.model.mc_dropout, seed=0).eval().to(step.device())
     fitted, pool = Fitted(model, 0, {}), Pool(len(data.labels), torch.arange(1))
     pool.label(torch.arange(1, 101))
     masks = dropout_masks(model, chosen, Chance(0, 0))

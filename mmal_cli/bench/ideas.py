@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,17 +26,10 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     model = build(data.modalities, data.classes, step.settings(), 0.0, seed=0).to(step.device()).eval()
     rows, pairs = [], [*optimisers(model), at_once(model, data), held(model, data)]
     for name, plain, ours, other in pairs:
-        seconds = in_turns({"ours": partial(_whole, ours), "other": partial(_whole, other)}, ROUNDS)
+        seconds = in_turns({"ours": ours, "other": other}, ROUNDS)
         rows.append({"idea": name, "beside": plain} | beside(seconds["ours"], seconds["other"], "ms", lambda s: 1000 * s))
         on_progress(len(rows), len(pairs))
     return rows
-
-
-def _whole(way: Callable[[], object]) -> None:
-    """A way to its end: a GPU works on after the call."""
-    way()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def optimisers(model: Model) -> Iterator[Pair]:
@@ -55,7 +47,7 @@ def optimisers(model: Model) -> Iterator[Pair]:
 
 def at_once(model: Model, data: Split) -> Pair:
     """Every subset of modalities from one run of the encoders, beside a run for each."""
-    index, every = torch.arange(len(data.labels), device=data.labels.device), subsets(data.names)
+    index, every = torch.arange(len(data.labels)), subsets(data.names)
 
     def ask(of: Sequence[tuple[str, ...]], present: Tensor) -> Predictions:
         return predict(model, replace(data, present=present), index, {"subset_logits"}, None, of)
@@ -68,7 +60,7 @@ def at_once(model: Model, data: Split) -> Pair:
 
 def held(model: Model, data: Split) -> Pair:
     """An epoch's normalised batches of uint8 on the device, beside float32 samples from a DataLoader with two workers."""
-    adapters, order = model.adapters, torch.arange(len(data.labels), device=data.labels.device)
+    adapters, order, place = model.adapters, torch.arange(len(data.labels)), data.labels.device
 
     def ours() -> list[Tensor]:
         found = (data.batch(positions).inputs for positions in order.split(step.BATCH))
@@ -77,4 +69,4 @@ def held(model: Model, data: Split) -> Pair:
     floats = TensorDataset(*((x.cpu().float() / 255 - 0.5) / 0.5 for x in data.inputs.values()))
     pinned = torch.cuda.is_available()
     loader = DataLoader(floats, step.BATCH, num_workers=WORKERS, persistent_workers=WORKERS > 0, pin_memory=pinned)
-    return "uint8 on the device", "float32 from a loader", ours, lambda: [x.to(order.device) for batch in loader for x in batch]
+    return "uint8 on the device", "float32 from a loader", ours, lambda: [x.to(place) for batch in loader for x in batch]

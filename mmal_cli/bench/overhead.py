@@ -16,7 +16,9 @@ ROUNDS = 5
 
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
-    """Whole `mmal al-run` processes with the quick settings: what run.yaml accounts for, and what the clock says beyond it.
+    """Whole `mmal al-run` processes with the quick settings, on a GPU if there is one.
+
+    What run.yaml accounts for, and what the clock says beyond it.
 
     Returns:
         A row for each part: median seconds of a run, and percent of it. "rest" is all else from the reading of the dataset to
@@ -38,7 +40,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
 def parts(data: Path, out: Path, *more: str) -> dict[str, float]:
     """Seconds of one run by what they were spent on; `more` words are al-run's."""
     started = time.monotonic()
-    _mmal("al-run", "--data", data, "--qm", QM, "--regime", REGIME, "--with", "quick", "--gpu", "none", "--out", out, *more)
+    _mmal("al-run", "--data", data, "--qm", QM, "--regime", REGIME, "--with", "quick", "--gpu", "auto", "--out", out, *more)
     whole = time.monotonic() - started
     (path,) = out.rglob("run.yaml")
     run = Run.read(path)

@@ -11,8 +11,9 @@ from torch.nn.functional import layer_norm
 
 from data_recipes.workers import processes
 from mmal_cli.bench._turns import in_turns
+from mmal_cli.checking._views import moved
 from mmal_cli.core.seeds import generator
-from mmal_cli.device import forget_peak_memory, resident_peak
+from mmal_cli.device import choose_device, forget_peak_memory, resident_peak
 from mmal_cli.method import answer, load_method
 from mmal_cli.pool import PoolView, Predictions
 
@@ -28,6 +29,8 @@ METHODS = ("badge", "bmmal", "grace", "kcg")
 
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
     """Asks each method for its picks, in turns with reading its factors in float32 and with dense gradients, in one thread.
+
+    With a GPU there asks it as well.
 
     Reading, once for each pick, is timed for 100 picks and dense k-means++ for 20 picks of 2,000 samples; both grow in
     proportion. Memory is what a process of its own holds at most beyond what it held before the query. Medians all.
@@ -55,6 +58,9 @@ def _row(name: str) -> dict:
         "form": form,
         "pick": pick,
     }
+    if (device := choose_device("auto")).type != "cpu":
+        there = moved(view, lambda x: x.to(device))
+        ways["GPU"] = lambda: query(there, PICKS, generator(0, "query"))
     seconds = {way: median(found) for way, found in in_turns(ways, ROUNDS).items()}
     reading = seconds["reading"] * PICKS / READS
     gradients = (seconds["form"] + seconds["pick"] * PICKS / DENSE_PICKS) * POOL / DENSE
@@ -69,7 +75,7 @@ def _row(name: str) -> dict:
         "memory / inputs": round(beyond / inputs, 2),
         "picks": PICKS,
         "pool": POOL,
-    }
+    } | ({"GPU s": round(seconds["GPU"], 2)} if "GPU" in seconds else {})
 
 
 def view_of(pool: int, name: str, labelled: int = LABELLED, classes: int | None = None) -> PoolView:
