@@ -48,7 +48,7 @@ def predict(
     Args:
         model: in evaluation mode, on the split's device.
         split: where the samples are.
-        index: (n,) positions.
+        index: (n,) positions, on the CPU.
         needs: which fields of Predictions to fill: logits, embeddings, passes, subset_logits, subset_embeddings.
         masks: (K, D) dropout masks; with them logits are log mean probabilities over the passes.
         subsets: for the subset fields.

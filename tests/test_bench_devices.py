@@ -36,9 +36,10 @@ def test_ideas_and_bald_are_measured_there(small, monkeypatch):
         monkeypatch.setattr(ideas, name, value)
     for name, value in {"ROUNDS": 1, "PICKS": 5}.items():
         monkeypatch.setattr(bald, name, value)
-    monkeypatch.setattr(ideas, "optimisers", lambda model: [])  # torch has fused steps for some devices only
+    monkeypatch.setattr(ideas, "optimisers", lambda model: [])  # torch has fused steps and bf16 for some devices only
+    monkeypatch.setattr(ideas, "halved", lambda *words: ("", "", lambda: None, lambda: None))
     with pretend.device():
-        assert [row["times"] > 0 for row in ideas.run()] == [True, True]
+        assert [row["idea"].partition(" ")[0] for row in ideas.run()] == ["subsets", "uint8", ""]
         assert [row["query"] for row in bald.run()] == ["entropy", "bald", bald.PEER]
 
 
@@ -57,6 +58,7 @@ def test_queries_are_asked_there_too(monkeypatch):
 
 def test_a_batch_is_augmented_there(monkeypatch):
     monkeypatch.setattr(augment, "choose_device", lambda gpu: pretend.PLACE)
+    monkeypatch.setattr(augment.compiled, "library", None)  # as the item leaves it, in a process of its own
     seen, apply = [], augment.augment.apply
     monkeypatch.setattr(augment.augment, "apply", lambda name, images, rng: seen.append(apply(name, images, rng)))
     with pretend.device():

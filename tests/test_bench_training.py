@@ -129,9 +129,17 @@ def test_both_ways_of_an_idea_give_the_same(monkeypatch):
     for found in plain():
         ((subset, logits),) = found.subset_logits.items()
         torch.testing.assert_close(ours().subset_logits[subset], logits)
+    *_, ours, plain = ideas.halved(model, data)
+    both = []
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.functional, "cross_entropy", lambda logits, labels: both.append(logits) or logits.sum())
+        ours()
+        plain()
+    assert [logits.dtype for logits in both] == [torch.bfloat16, torch.float32]
+    torch.testing.assert_close(both[0].float(), both[1], rtol=0.05, atol=0.05)
     rows = ideas.run()
     step.split.cache_clear()
-    assert [row["idea"].split()[0] for row in rows] == ["foreach", "fused", "subsets", "uint8"]
+    assert [row["idea"].split()[0] for row in rows] == ["foreach", "fused", "subsets", "uint8", "bf16"]
 
 
 def test_bench_writes_what_it_shows_and_leaves_the_figures_of_others(monkeypatch, tmp_path):

@@ -1,7 +1,9 @@
 """What does each idea of the training engine give by itself, beside its plain form?"""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> l
     keep_memory()
     data = step.split().to(step.device())
     model = build(data.modalities, data.classes, step.settings(), 0.0, seed=0).to(step.device()).eval()
-    rows, pairs = [], [*optimisers(model), at_once(model, data), held(model, data)]
+    rows, pairs = [], [*optimisers(model), at_once(model, data), held(model, data), halved(model, data)]
     for name, plain, ours, other in pairs:
         seconds = in_turns({"ours": ours, "other": other}, ROUNDS)
         rows.append({"idea": name, "beside": plain} | beside(seconds["ours"], seconds["other"], "ms", lambda s: 1000 * s))
@@ -43,6 +45,18 @@ def optimisers(model: Model) -> Iterator[Pair]:
     *fast, plain = steps
     for name, way in zip(("foreach SGD", "fused SGD"), fast, strict=True):
         yield name, "one weight after the other", way, plain
+
+
+def halved(model: Model, data: Split) -> Pair:
+    """Forward and backward of a batch, products and convolutions in bf16, beside float32."""
+    model, batch = deepcopy(model).train(), data.batch(torch.arange(step.BATCH))
+
+    def both(half: bool) -> None:
+        with torch.autocast(batch.labels.device.type, torch.bfloat16, enabled=half):
+            loss = torch.nn.functional.cross_entropy(model(batch.inputs, batch.present), batch.labels)
+        loss.backward()
+
+    return "bf16", "float32", partial(both, True), partial(both, False)
 
 
 def at_once(model: Model, data: Split) -> Pair:
