@@ -1,7 +1,7 @@
 """A depthwise convolution whose weights' gradient is fast on the CPU where the picture has become smaller than the kernel.
 
 There oneDNN has no fast path, and EfficientNet-B0 at 64 px spends a third of a training step in it (docs/decisions.md). The
-numbers are torch's up to rounding; on other devices and for larger pictures everything is torch's own.
+numbers are torch's up to rounding; on other devices, for larger pictures and under autocast everything is torch's own.
 """
 
 from operator import lt
@@ -14,7 +14,8 @@ class Depthwise(nn.Conv2d):
     """As nn.Conv2d with one filter for each channel, zero padding and no bias."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and torch.is_grad_enabled() and any(map(lt, x.shape[2:], self.kernel_size)):
+        is_plain = x.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+        if is_plain and any(map(lt, x.shape[2:], self.kernel_size)):
             return _Tapped.apply(x, self.weight, self.stride, self.padding)
         return super().forward(x)
 

@@ -35,6 +35,15 @@ def test_values_and_gradients_are_torchs(kernel, shape, padding, stride):
         torch.testing.assert_close(one, other)
 
 
+def test_under_autocast_it_is_torchs_own():
+    faster = sped_up(nn.Sequential(nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False)))[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = faster(torch.ones(2, 6, 3, 3, requires_grad=True))
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert faster.weight.grad.dtype == torch.float32
+
+
 def test_torchs_own_slow_path_is_not_taken_where_the_picture_is_smaller_than_the_kernel():
     _, faster = both(4, 5, 1, 2)
     for side, name in {4: "_TappedBackward", 5: "ConvolutionBackward0"}.items():
