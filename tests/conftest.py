@@ -11,6 +11,7 @@ from pathlib import Path
 
 import campaigns
 import fake_own
+import fake_runs
 import own_data
 import pytest
 import tiny
@@ -158,3 +159,22 @@ def spare(clinic_source, tmp_path) -> Path:
     """The same card and table, to be spoilt."""
     shutil.copytree(clinic_source, tmp_path / "c", ignore=shutil.ignore_patterns("data"))
     return tmp_path / "c"
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch):
+    """Gives a command in this process, with tmp_path as the folder where it is given."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app.build(), [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def after_aulc(tmp_path, invoke):
+    """Makes runs of (dataset, regime, moddrop) -> qm -> aulc per seed and their aulc.yaml; gives `mmal rank` with options."""
+
+    def make(scores, *words, **more):
+        fake_runs.write(tmp_path / "runs", *fake_runs.grid(scores, **more))
+        assert invoke("aulc", "runs").exit_code == 0
+        return invoke("rank", *words)
+
+    return make

@@ -88,3 +88,8 @@ def grid(scores: Mapping[tuple[str, str, bool], Mapping[str, Sequence[float]]], 
         for qm, values in methods.items()
         for seed, score in enumerate(values)
     ]
+
+
+def words(text: str) -> str:
+    """The text without its layout."""
+    return " ".join(text.split())

@@ -6,11 +6,11 @@ import shlex
 import fake_runs
 import numpy as np
 import pytest
+from fake_runs import words
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from mmal_cli import app, runs
+from mmal_cli import runs
 from mmal_cli.analysis import aulc as areas
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.place import Place
@@ -18,18 +18,6 @@ from mmal_cli.core.shards import write_arrays
 from mmal_cli.core.tables import AulcTable, TableDataset
 
 curves = st.lists(st.floats(0, 1), min_size=2, max_size=12)
-
-
-@pytest.fixture
-def invoke(tmp_path, monkeypatch):
-    """Gives a command in this process, with tmp_path as the folder where it is given."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app.build(), [str(word) for word in words], catch_exceptions=False)
-
-
-def words(text: str) -> str:
-    """The text without its layout."""
-    return " ".join(text.split())
 
 
 def test_rising_line() -> None:

@@ -10,21 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_ranks import published, words
-from typer.testing import CliRunner
 
-from mmal_cli import app, formats, show, show_stats
+from mmal_cli import formats, show, show_stats
 from mmal_cli.core import files, tables
 
 NAN_FREE = r"\bnan\b|\binf\b"
 CURVES = {"random": 0.0, "badge_2": 0.05, "kcg": 0.2}
 cells = st.text("ab_%&$#{}~^\\<>|± -09", max_size=8)
-
-
-@pytest.fixture
-def invoke(tmp_path, monkeypatch):
-    """Gives a command in this process, with tmp_path as the folder where it is given."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app.build(), [str(word) for word in words], catch_exceptions=False)
 
 
 @pytest.fixture

@@ -4,18 +4,9 @@ import shutil
 
 import fake_runs
 import pytest
-from typer.testing import CliRunner
 
-from mmal_cli import app
 from mmal_cli.commands import ls
 from mmal_cli.core import plugins
-
-
-@pytest.fixture
-def invoke(tmp_path, monkeypatch):
-    """Gives a command in this process, with tmp_path as the folder where it is given."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(app.build(), [str(word) for word in words], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("what", ls.FOLDERS)
