@@ -44,7 +44,7 @@ def test_ideas_and_bald_are_measured_there(small, monkeypatch):
 
 
 def test_queries_are_asked_there_too(monkeypatch):
-    small = {"POOL": 300, "CLASSES": 5, "WIDTH": 8, "PICKS": 20, "LABELLED": 30, "DENSE": 100, "ROUNDS": 1}
+    small = {"POOL": 100, "CLASSES": 5, "WIDTH": 8, "PICKS": 5, "LABELLED": 30, "DENSE": 50, "ROUNDS": 1}
     for name, value in small.items():
         monkeypatch.setattr(queries, name, value)
     stand_in = nullcontext(lambda make, tasks: ((0.1, 150, 100) for _ in tasks))

@@ -145,6 +145,7 @@ def test_both_ways_of_an_idea_give_the_same(monkeypatch):
 def test_bench_writes_what_it_shows_and_leaves_the_figures_of_others(monkeypatch, tmp_path):
     (tmp_path / "bench.json").write_text('{"other": 1, "start": 2}')
     monkeypatch.setattr(start, "ROUNDS", 1)
+    monkeypatch.setattr(start, "REFERENCES", {"python -c pass": ("-c", "pass")})
     said = CliRunner().invoke(app.build(), ["bench", "start", "--json", "--out", str(tmp_path), "--progress", "none"])
     assert said.exit_code == 0
     shown = json.loads(said.stdout)

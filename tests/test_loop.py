@@ -104,7 +104,7 @@ def test_kill_9_at_any_moment_and_on(tiny_data, tmp_path):
 
 def test_ctrl_c_keeps_finished_cycles_and_says_how_to_go_on(tiny_data, tmp_path):
     words = ["al-run", "--data", tiny_data, "--qm", "random", "--regime", "low", "--with", "quick", "--gpu", "none"]
-    words += [word for text in [*FAST, "train.epochs=400"] for word in ("--set", text)]
+    words += [word for text in [*FAST, "train.epochs=150"] for word in ("--set", text)]
     command = [sys.executable, "-m", "mmal_cli", *map(str, words), "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
