@@ -141,10 +141,10 @@ def zoom(images: Tensor, flip: Tensor, box: Tensor) -> Tensor:
         at = (torch.arange(size) + 0.5) * (extent[:, None] / size) - 0.5
         at = start[:, None] + torch.minimum(at.clamp(min=0), extent[:, None] - 1.0)  # the box's own border, not the image's
         grid.append(at / (size - 1) * 2 - 1)
-    rows, columns = grid[0], torch.where(flip[:, None], grid[1].flip(1), grid[1])
+    rows, columns = sent(grid[0], images.device), sent(torch.where(flip[:, None], grid[1].flip(1), grid[1]), images.device)
     height, width = images.shape[2:]
     where = torch.stack([columns[:, None, :].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], dim=3)
-    sampled = functional.grid_sample(images.float(), sent(where, images.device), mode="bilinear", align_corners=True)
+    sampled = functional.grid_sample(images.float(), where, mode="bilinear", align_corners=True)
     return (sampled + 0.5).clamp(0, 255).to(torch.uint8)
 
 

@@ -1,7 +1,7 @@
 """What the loop knows (the labelled mask) and what a query method may see (everything but the labels of the pool)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from mmal_cli.core.errors import UserError
 
 KNOWN_NEEDS = frozenset({"logits", "embeddings", "passes", "subset_logits", "subset_embeddings", "labelled"})  # what there is
+PER_SAMPLE = ("index", "logits", "embeddings")
 Subset = tuple[str, ...]  # modality names in the dataset's order; () is the empty coalition
 
 
@@ -91,6 +92,26 @@ class PoolView:
     modalities: Subset
     cycle: int
     cycles: int
+
+
+def each_tensor(predictions: Predictions, change: Callable[[Tensor, int], Tensor]) -> Predictions:
+    """Predictions with every tensor replaced by change(tensor, its dimension of samples); fields that are None stay None."""
+
+    def apply(value, dim=0):
+        if value is None:
+            return None
+        return change(value, dim) if isinstance(value, Tensor) else {key: change(one, dim) for key, one in value.items()}
+
+    return Predictions(
+        **{name: apply(getattr(predictions, name)) for name in (*PER_SAMPLE, "subset_logits", "subset_embeddings")},
+        passes=apply(predictions.passes, 1),
+    )
+
+
+def moved(view: PoolView, change: Callable[[Tensor], Tensor]) -> PoolView:
+    """The view with change(tensor) in place of each of its tensors."""
+    pool, known = (each_tensor(one, lambda tensor, dim: change(tensor)) for one in (view.unlabelled, view.labelled))
+    return replace(view, unlabelled=pool, labelled=known, targets=change(view.targets), present=change(view.present))
 
 
 def in_parts(score: Callable[[Tensor], Tensor], values: Tensor, samples: int, dim: int = 0) -> Tensor:

@@ -17,18 +17,19 @@ aten = torch.ops.aten
 # by a mask they ask for its shape, by positions on the CPU they fetch them
 INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 COPIES = {aten._to_copy.default, aten.copy_.default}
-# what tells the host a number or a shape that the device alone knows
+# what needs a shape or a sum that the device alone knows, beside all that gives the host a number
 ASKS = {
-    aten._local_scalar_dense.default,
     aten._unique2.default,
     aten.bincount.default,
-    aten.equal.default,
     aten.masked_select.default,
+    aten.multinomial.default,
     aten.nonzero.default,
     aten.repeat_interleave.Tensor,
+    aten.unique_consecutive.default,
     aten.unique_dim.default,
 }
-ROUNDED = {"_log_softmax", "_softmax", "addmm", "bmm", "cumsum", "exp", "log", "logsumexp", "mean", "mm", "mv", "prod", "sum"}
+ROUNDED = {"_log_softmax", "_softmax", "addmm", "bmm", "cumsum", "exp", "log", "logsumexp", "mean", "mm", "mv", "pow", "prod"}
+ROUNDED |= {"reciprocal", "special_entr", "sqrt", "sum"}
 
 
 class There(torch.Tensor):
@@ -74,7 +75,7 @@ class Device(TorchDispatchMode):
         if op is aten.is_pinned.default:
             return args[0].data_ptr() in self.pinned
         if op is aten._pin_memory.default:
-            copy = args[0].clone()
+            copy = torch.empty_strided(args[0].shape, args[0].stride(), dtype=args[0].dtype).copy_(args[0])
             return self.pinned.setdefault(copy.data_ptr(), copy)
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         there = {id(x.held): x for x in tensors if isinstance(x, There)}
@@ -84,6 +85,8 @@ class Device(TorchDispatchMode):
         if asked is not None:
             kwargs = kwargs | {"device": torch.device("cpu")}
         made = op(*tree_map(held, args), **tree_map(held, kwargs))
+        if there and isinstance(made, bool | int | float):
+            self.waits.append(str(op))
         if self.rounding and stays and op.overloadpacket.__name__ in ROUNDED and made.is_floating_point():
             off = torch.randint(-1, 2, made.shape, generator=self.rounding) * (made != made.round())
             made.mul_(1 + torch.finfo(made.dtype).eps * off.to(made.dtype))
@@ -104,6 +107,8 @@ class Device(TorchDispatchMode):
             if crosses and not (free and here and here[0].data_ptr() in self.pinned):
                 self.waits.append(str(op))
         elif op in INDEXED and isinstance(args[0], There):
+            if len(args) > 2 and args[2].ndim and not isinstance(args[2], There):
+                raise RuntimeError(f"{op}: expected values on the device, found {tuple(args[2].shape)} here")
             if any(x is not None and (x.dtype == torch.bool or not isinstance(x, There)) for x in args[1]):
                 self.waits.append(str(op))
         elif there and any(x.ndim for x in here):

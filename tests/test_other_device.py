@@ -12,16 +12,19 @@ from mmal_cli.cell import Cell
 from mmal_cli.checking import devices
 from mmal_cli.core import plugins, shards
 from mmal_cli.core.manifest import Dataset, Modality
+from mmal_cli.core.pretrained import Recipe
 from mmal_cli.core.seeds import Chance, generator
 from mmal_cli.core.settings import resolve
 from mmal_cli.data import load_split
 from mmal_cli.device import sent
 from mmal_cli.loop import run_active_learning
 from mmal_cli.method import load_method
-from mmal_cli.pretraining import views
+from mmal_cli.pretraining import simclr, views
 
 SHAPES = {"image": (3, 32, 32), "series": (2, 64), "vector": (5,), "tokens": (2, 16)}
 DTYPES = {"image": "uint8", "series": "int16", "vector": "float32", "tokens": "int32"}
+TAUGHT = {"epochs": 1, "warmup_epochs": 0, "batch_size": 32, "lr": 1.0, "weight_decay": 1e-4, "temperature": 0.5}
+TAUGHT |= {"jitter": 0.5, "blur": True}
 WORDS = [*FAST, "train.epochs=3", "train.augmentation=randaug"]
 
 
@@ -31,8 +34,12 @@ def settings_of(folder, *words, **options):
 
 
 def test_two_devices_in_one_operation_are_an_error():
-    with pretend.device(), pytest.raises(RuntimeError, match=r"one device, found \(2,\) there, \(2,\) here"):
-        torch.ones(2, device=pretend.PLACE) + torch.ones(2)
+    with pretend.device():
+        x = torch.ones(2, device=pretend.PLACE)
+        with pytest.raises(RuntimeError, match=r"one device, found \(2,\) there, \(2,\) here"):
+            x + torch.ones(2)
+        with pytest.raises(RuntimeError, match=r"values on the device, found \(2,\) here"):
+            x[torch.tensor([0, 1])] = torch.ones(2)
 
 
 def test_last_bits_are_off_on_the_device_alone():
@@ -49,7 +56,8 @@ def test_what_waits_is_noted():
         x = sent(torch.ones(2), pretend.PLACE)
         x.add_(1).mul_(x).index_select(0, sent(torch.tensor([0]), pretend.PLACE))
         assert found.waits == []
-        for wait in (lambda: x.sum().item(), lambda: x.cpu(), lambda: mask.to(pretend.PLACE), lambda: x[sent(mask, x.device)]):
+        shapes = lambda: x[sent(mask, x.device)], lambda: x.unique()
+        for wait in (lambda: x.sum().item(), lambda: x.equal(x), lambda: x.cpu(), lambda: mask.to(pretend.PLACE), *shapes):
             before = len(found.waits)
             wait()
             assert len(found.waits) == before + 1
@@ -115,6 +123,21 @@ def test_views_of_pretraining_are_the_cpus_and_do_not_wait():
         made = views.view(there, 1.0, True, generator(0, "views"))
         assert found.waits[before:] == []
     assert torch.equal(made.held, expected)
+
+
+def test_an_epoch_of_pretraining_is_the_cpus_and_waits_at_its_end(tmp_path):
+    tiny.make(tmp_path)
+    dataset, settings = settings_of(tmp_path)
+    split, recipe = load_split(tmp_path, dataset, "train"), Recipe(**TAUGHT)
+    expected, _ = simclr.learn(split, "a", settings, recipe, 0, tmp_path / "here", "id")
+    with pretend.device() as found:
+        there = split.to(pretend.PLACE)
+        pupil, before = simclr.make(there, "a", settings, recipe, 0), len(found.waits)
+        simclr._epoch(pupil, there, "a", torch.arange(64), recipe, 0, 0)
+        assert found.waits[before:] == ["aten._local_scalar_dense.default"] * 2
+        weights, _ = simclr.learn(there, "a", settings, recipe, 0, tmp_path / "there", "id")
+    for name, value in expected.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("name", plugins.names("queries"))

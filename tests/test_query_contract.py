@@ -6,11 +6,11 @@ import pytest
 import torch
 from views import ask
 
-from mmal_cli.checking._views import copied, each_tensor, make_view, tensors
+from mmal_cli.checking._views import copied, make_view, tensors
 from mmal_cli.checking.edges import poisoned
 from mmal_cli.core import plugins
 from mmal_cli.core.errors import UserError
-from mmal_cli.pool import KNOWN_NEEDS
+from mmal_cli.pool import KNOWN_NEEDS, each_tensor
 
 METHODS = plugins.names("queries")
 

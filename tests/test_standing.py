@@ -41,10 +41,18 @@ def test_an_ask_at_work_is_seen(campaign_place):
     assert json.loads(mmal("status", "campaigns", "--json").stdout)[0]["running"] is None
 
 
+def test_the_first_ask_is_seen_before_its_campaign_is_written(tmp_path):
+    with running.claimed(tmp_path / "mine", "token", "ask", 1, 40):
+        (one,) = json.loads(mmal("status", tmp_path, "--json").stdout)
+    assert (one["folder"], one["dataset"], one["batches"], one["running"]["epochs"]) == (str(tmp_path / "mine"), "", 0, 40)
+
+
 def test_damaged_campaigns_leave_the_others_alone(campaign_place):
     for name in ("kcg-nomoddrop", "zcg-nomoddrop"):
         shutil.copytree(CAMPAIGN, CAMPAIGN.parent / name)
-        (CAMPAIGN.parent / name / "campaign.yaml").write_text("qm: [")
+    (CAMPAIGN.parent / "kcg-nomoddrop/campaign.yaml").write_text("qm: [")
+    record = CAMPAIGN.parent / "zcg-nomoddrop/campaign.yaml"
+    record.write_text(record.read_text().replace("qm:", "method:"))
     said = mmal("status", "campaigns", code=3)
     assert str(CAMPAIGN) in said.stdout
     assert "kcg-nomoddrop" in said.stderr

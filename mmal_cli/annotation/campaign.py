@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmal_cli.cell import Cell
 from mmal_cli.core import files
@@ -28,6 +28,12 @@ class Campaign(Manifest):
     inputs: dict[str, Any]
     class_names: list[str]
     command: str
+
+    @model_validator(mode="after")
+    def _says_what_it_is(self) -> Self:
+        if missing := [key for key in ("dataset", "qm") if not isinstance(self.config.get(key), str)]:
+            raise ValueError(f"config has no {' and no '.join(missing)}")
+        return self
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where campaigns stand: how much was asked and answered, and who asks just now, by their folders alone."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from mmal_cli.annotation.campaign import Campaign
 from mmal_cli.core import running
 from mmal_cli.core.errors import UserError
 from mmal_cli.core.running import Running
+
+ENGINE = "ask"  # by which running.yaml tells an ask from a run
 
 
 @dataclass(frozen=True)
@@ -27,25 +30,31 @@ class Standing:
 
     def plain(self) -> dict[str, Any]:
         """For JSON; an ask at work as its epoch and how many there are."""
-        said = self.running
-        now = None if said is None else {"epoch": said.epoch, "epochs": said.epochs, "started": said.started.isoformat()}
+        now = None if self.running is None else self.running.model_dump(mode="json", include={"epoch", "epochs", "started"})
         return vars(self) | {"folder": str(self.folder), "running": now}
 
 
 def standings(root: Path) -> tuple[list[Standing], list[UserError]]:
     """Of each campaign in a folder or below, by path; and what is wrong with those that are damaged."""
     found, wrong = [], []
-    for record in sorted(root.rglob(campaigns.RECORD)):
+    for folder, files in sorted((Path(folder), files) for folder, _, files in os.walk(root)):
         try:
-            found.append(_standing(record))
+            if campaigns.RECORD in files:
+                found.append(_standing(folder))
+            elif (said := _at_work(folder)) and said.engine == ENGINE:  # what the first ask is of is written at its end
+                found.append(Standing(folder, "", "", 0, 0, 0, 0, said))
         except UserError as error:
             wrong.append(error)
     return found, wrong
 
 
-def _standing(record: Path) -> Standing:
+def _at_work(folder: Path) -> Running | None:
+    return running.read(folder) if running.taken(folder) else None
+
+
+def _standing(folder: Path) -> Standing:
     """Raises UserError for a damaged campaign."""
-    folder, campaign = record.parent, Campaign.read(record)
+    campaign = Campaign.read(folder / campaigns.RECORD)
     asks, labels = campaigns.asks(folder, campaign), journal.labels(journal.read(folder))
     campaigns.must_hold(folder, asks, labels)
     last = asks[-1].asked if asks else []
@@ -57,5 +66,5 @@ def _standing(record: Path) -> Standing:
         answers=len(labels),
         answered=campaigns.answered(last, labels),
         asked=len(last),
-        running=running.read(folder) if running.taken(folder) else None,
+        running=_at_work(folder),
     )

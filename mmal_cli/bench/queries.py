@@ -11,11 +11,10 @@ from torch.nn.functional import layer_norm
 
 from data_recipes.workers import processes
 from mmal_cli.bench._turns import in_turns
-from mmal_cli.checking._views import moved
 from mmal_cli.core.seeds import generator
 from mmal_cli.device import choose_device, forget_peak_memory, resident_peak
 from mmal_cli.method import answer, load_method
-from mmal_cli.pool import PoolView, Predictions
+from mmal_cli.pool import PoolView, Predictions, moved
 
 POOL, CLASSES, WIDTH, PICKS, LABELLED = 60_000, 100, 256, 5_000, 5_000
 DENSE = 2_000  # samples whose C x D gradients are formed: 0.2 GB

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -16,19 +17,20 @@ ROUNDS = 5
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
     """A row for each number of runs: the step of `mmal bench step` in so many processes, in turns with one process alone.
 
-    On a CPU they share its cores: one run has a thread for each, one of many a single thread.
+    On a CPU they share its cores: one run has a thread for each, one of many its share of them.
     """
     on_cpu = step.device().type == "cpu"
     several = [cores()] if on_cpu else AT_ONCE
     with ExitStack() as stack:
-        team = [stack.enter_context(step.process()) for _ in range(max(several))]
+        alone, *team = (stack.enter_context(step.process()) for _ in range(1 + max(several)))
+        threads = max(1, cores() // max(several)) if on_cpu else 1
 
         def train(runs: int) -> None:
-            threads = max(1, cores() // runs) if on_cpu else 1
             for epoch in [one.submit(ours, threads) for one in team[:runs]]:
                 epoch.result()
 
-        seconds = in_turns({runs: lambda runs=runs: train(runs) for runs in (1, *several)}, ROUNDS, on_progress)
+        ways = {1: lambda: alone.submit(step.ours).result()} | {runs: partial(train, runs) for runs in several}
+        seconds = in_turns(ways, ROUNDS, on_progress)
     return [
         {"device": str(step.device()), "runs at once": runs}
         | beside([s / runs for s in seconds[runs]], seconds[1], "pairs/s", lambda s: step.BATCH * step.STEPS / s)

@@ -1,15 +1,13 @@
 """Random pool views of a toy multimodal model, and the same with something changed."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import fields, replace
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from mmal_cli.pool import PoolView, Predictions, Subset
-
-PER_SAMPLE = ("index", "logits", "embeddings")
+from mmal_cli.pool import PoolView, Predictions, Subset, each_tensor, moved
 
 
 def coalitions(modalities: Subset) -> list[Subset]:
@@ -55,20 +53,6 @@ def make_view(
     return PoolView(predict(pool), predict(known), targets, present[pool], modalities, cycle, cycles)
 
 
-def each_tensor(predictions: Predictions, change: Callable[[Tensor, int], Tensor]) -> Predictions:
-    """Predictions with every tensor replaced by change(tensor, its dimension of samples); fields that are None stay None."""
-
-    def apply(value, dim=0):
-        if value is None:
-            return None
-        return change(value, dim) if isinstance(value, Tensor) else {key: change(one, dim) for key, one in value.items()}
-
-    return Predictions(
-        **{name: apply(getattr(predictions, name)) for name in (*PER_SAMPLE, "subset_logits", "subset_embeddings")},
-        passes=apply(predictions.passes, 1),
-    )
-
-
 def rows(view: PoolView, order: Tensor) -> PoolView:
     """The view with the pool's samples taken in another order, or only some of them."""
     return replace(
@@ -89,12 +73,6 @@ def lend(view: PoolView, needs: Collection[str]) -> PoolView:
 def copied(view: PoolView) -> PoolView:
     """The view in memory of its own."""
     return moved(view, Tensor.clone)
-
-
-def moved(view: PoolView, change: Callable[[Tensor], Tensor]) -> PoolView:
-    """The view with change(tensor) in place of each of its tensors."""
-    pool, known = (each_tensor(one, lambda tensor, dim: change(tensor)) for one in (view.unlabelled, view.labelled))
-    return replace(view, unlabelled=pool, labelled=known, targets=change(view.targets), present=change(view.present))
 
 
 def tensors(view: PoolView) -> dict[str, Tensor]:

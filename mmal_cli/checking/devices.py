@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import torch
 
 from mmal_cli.checking._asking import Row, Skipped, Subject, Wrong, ask_with, examined, must_repeat
-from mmal_cli.checking._views import copied, lend, make_view, moved
+from mmal_cli.checking._views import copied, lend, make_view
 from mmal_cli.device import device_name
 from mmal_cli.method import Method
+from mmal_cli.pool import moved
 
 PLACE = 7
 PICKS = 30

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from mmal_cli.checking._asking import Row, Subject, Wrong, ask, examined
-from mmal_cli.checking._views import each_tensor, make_view
+from mmal_cli.checking._views import make_view
 from mmal_cli.checking._views import rows as taken
 from mmal_cli.core.errors import UserError
 from mmal_cli.method import Method
-from mmal_cli.pool import PoolView, Predictions
+from mmal_cli.pool import PoolView, Predictions, each_tensor
 
 PLACE = 6
 SAMPLES, CLASSES = 20, 3

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 
 from mmal_cli.checking._asking import SEEDS, Row, Subject, Wrong, ask, examined, must_repeat
-from mmal_cli.checking._views import each_tensor, make_view
+from mmal_cli.checking._views import make_view
 from mmal_cli.method import Method
-from mmal_cli.pool import PoolView
+from mmal_cli.pool import PoolView, each_tensor
 
 PLACE = 2
 SAMPLES, PICKS = 60, 15

@@ -116,6 +116,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, form: For
 
     from mmal_cli.annotation import campaign as campaigns
     from mmal_cli.annotation import journal
+    from mmal_cli.annotation.standing import ENGINE
     from mmal_cli.core import running
 
     made = [path for path in (place, *place.parents) if not path.exists()]
@@ -123,7 +124,7 @@ def _ask(cell: Cell, place: Path, campaign: Campaign, train: Callable, form: For
         if cell.dataset.restricted:
             place.mkdir(parents=True, exist_ok=True)
             place.chmod(0o700)
-        with running.claimed(place, token_hex(4), "ask", 1, cell.settings.train.epochs) as claim:
+        with running.claimed(place, token_hex(4), ENGINE, 1, cell.settings.train.epochs) as claim:
             if claim is None:
                 raise UserError(f"{place}: another mmal ask is at work there; wait for its end")
             found, labels = campaigns.asks(place, campaign), journal.labels(journal.read(place))
