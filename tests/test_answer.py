@@ -124,7 +124,7 @@ def test_a_note_whose_quotation_mark_nothing_closes_swallows_no_rows():
 def test_ids_that_lost_their_zeros_are_recognised(tmp_path):
     (tmp_path / "x.csv").write_text("id,label\n7,x\n8,x\n")
     ask = given(["007", "070"])
-    campaign = Campaign(id="0", config={}, inputs={}, class_names=["x", "y"], command="")
+    campaign = Campaign(id="0", config={"dataset": "d", "qm": "kcg"}, inputs={}, class_names=["x", "y"], command="")
     with pytest.raises(UserError) as refused:
         answering.take(tmp_path / "x.csv", tmp_path, campaign, [ask], None, False)
     assert "id '7' was never asked for; did you mean '007'" in str(refused.value)
