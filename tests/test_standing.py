@@ -58,6 +58,8 @@ def test_damaged_campaigns_leave_the_others_alone(campaign_place):
     assert "kcg-nomoddrop" in said.stderr
     assert "damaged campaigns beside it: 1" in said.stderr
     assert len(json.loads(mmal("status", "campaigns", "--json", code=3).stdout)) == 1
+    shutil.rmtree(CAMPAIGN.parent / "kcg-nomoddrop")
+    assert "zcg-nomoddrop/campaign.yaml: config has no qm\n" in mmal("status", "campaigns", code=3).stderr
 
 
 def test_an_edited_journal_is_not_counted(campaign_place):

@@ -197,7 +197,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(last, sorted(_keys(model) - {last}), n=1)  # it may be right in another place
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     said = "expected keys and values" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] == "missing" else f" (found {_shown(first['input'])})"
+    of_all = first["type"] == "value_error" and not where  # a whole manifest is not shown
+    found = "" if first["type"] == "missing" or of_all else f" (found {_shown(first['input'])})"
     return (f"{where}: " if where else "") + said + found
 
 
