@@ -29,12 +29,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Split:
-    """N samples, bytes as on disk: inputs (N, ...), labels (N,) int64; on the CPU present (N, M) bool.
+    """N samples, bytes as on disk: inputs (N, ...), labels (N,) int64, on one device; present (N, M) bool, on the CPU.
 
     Which samples have a modality decides how many an encoder gets: on the CPU nobody has to wait for that.
 
-    `groups` (N,) int64 says which samples belong together, as a patient's do; None where every sample stands alone.
-    `reserved` (N,) bool says which samples serve validation alone; None where it takes any.
+    `groups` (N,) int64, there too, says which samples belong together, as a patient's do; None where every sample stands alone.
+    `reserved` (N,) bool, likewise, says which samples serve validation alone; None where it takes any.
     """
 
     modalities: tuple[Modality, ...]

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmal_cli.core.errors import UserError
 
 KNOWN_NEEDS = frozenset({"logits", "embeddings", "passes", "subset_logits", "subset_embeddings", "labelled"})  # what there is
-PER_SAMPLE = ("index", "logits", "embeddings")
+PER_SAMPLE = ("index", "logits", "embeddings")  # fields of Predictions that are one tensor, samples first
 Subset = tuple[str, ...]  # modality names in the dataset's order; () is the empty coalition
 
 

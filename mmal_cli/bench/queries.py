@@ -29,10 +29,9 @@ METHODS = ("badge", "bmmal", "grace", "kcg")
 def run(on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[dict]:
     """Asks each method for its picks, in turns with reading its factors in float32 and with dense gradients, in one thread.
 
-    With a GPU there asks it as well.
-
     Reading, once for each pick, is timed for 100 picks and dense k-means++ for 20 picks of 2,000 samples; both grow in
-    proportion. Memory is what a process of its own holds at most beyond what it held before the query. Medians all.
+    proportion. Memory is what a process of its own holds at most beyond what it held before the query. Medians all. Where
+    there is a GPU the query is timed on it too.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

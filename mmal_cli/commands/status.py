@@ -12,6 +12,7 @@ from mmal_cli import show
 
 if TYPE_CHECKING:
     from mmal_cli.annotation.standing import Standing
+    from mmal_cli.core.errors import UserError
     from mmal_cli.core.grid import Grid
     from mmal_cli.core.running import Found
     from mmal_cli.sweep import Row
@@ -34,14 +35,12 @@ def status(
 ) -> None:
     """Show which runs are done, running, failed, part done and to do, on any engine.
 
-    Of campaigns: how much of each was asked and answered.
+    Of campaigns: how much of each was asked and answered, and whether an ask is at work.
     """
     import sys
 
-    from mmal_cli.annotation.standing import standings
     from mmal_cli.core import grid as grids
     from mmal_cli.core.errors import BAD_DATA, UserError
-    from mmal_cli.sweep import in_folder
 
     wanted = None if grid is None else grids.load(grid, scale)
     if wanted is None and not runs.is_dir():
@@ -49,7 +48,7 @@ def status(
     if watch and sys.stdout.isatty() and not json and format != "json":
         _watch(runs, wanted)
         return
-    cells, (found, wrong) = in_folder(runs, wanted), ([], []) if wanted else standings(runs)
+    cells, found, wrong = _look(runs, wanted)
     if json or format == "json":
         _print_json(cells, found)
     else:
@@ -59,6 +58,14 @@ def status(
     if wrong:
         several = f"\ndamaged campaigns beside it: {len(wrong) - 1}" if len(wrong) > 1 else ""
         raise UserError(f"{wrong[0]}{several}", BAD_DATA)
+
+
+def _look(runs: Path, wanted: Grid | None) -> tuple[dict[Path, Found], list[Standing], list[UserError]]:
+    """The cells, the campaigns, of which a grid has none, and what is wrong with damaged ones."""
+    from mmal_cli.annotation.standing import standings
+    from mmal_cli.sweep import in_folder
+
+    return in_folder(runs, wanted), *(([], []) if wanted else standings(runs))
 
 
 def _print_campaigns(found: Sequence[Standing], format: show.FormatName = "rich") -> None:
@@ -83,11 +90,8 @@ def _watch(runs: Path, wanted: Grid | None) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from mmal_cli.annotation.standing import standings
-    from mmal_cli.sweep import in_folder
-
     def page() -> Text:
-        text, cells, (found, wrong) = io.StringIO(), in_folder(runs, wanted), ([], []) if wanted else standings(runs)
+        text, (cells, found, wrong) = io.StringIO(), _look(runs, wanted)
         with redirect_stdout(text):
             if cells or not (found or wrong):
                 _print_page(runs, cells, shutil.get_terminal_size().lines)
